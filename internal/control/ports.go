@@ -1,0 +1,87 @@
+package control
+
+import (
+	"context"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// Store is what the use cases need of the database. The obligations of worker.Store hold here too. Methods that take an
+// appID answer task.Missing when the thing is another app's; appID 0 sees every app.
+type Store interface {
+	// TaskIDs takes n consecutive task ids from this process's block and gives the first. A block older than 5 s is
+	// thrown away.
+	TaskIDs(ctx context.Context, n int) (int64, error)
+	// Submit is one flush: one transaction for all requests (≤ 500 tasks). It sets the results on requests and
+	// submissions and gives the new start bells with Direct set. A non-retryable error belongs to some task of the flush:
+	// the caller splits the flush to find it.
+	Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, error)
+
+	// EnsureLane gives the lane of (queue, priority), made at first use.
+	EnsureLane(ctx context.Context, queue string, p task.Priority) (task.Lane, error)
+	Lanes(ctx context.Context) ([]task.Lane, error)
+	// Kinds lists every kind ever declared.
+	Kinds(ctx context.Context) ([]task.KindRow, error)
+	DeclareKinds(ctx context.Context, names []string) (map[string]int32, error)
+
+	// Views reads tasks whole, in the order of ids; unknown ids and those of other apps are left out.
+	Views(ctx context.Context, appID int32, ids []int64) ([]task.View, error)
+	// State reads only what waiting for a task needs.
+	State(ctx context.Context, appID int32, id int64) (task.Task, error)
+	List(ctx context.Context, f task.Filter) (task.Page, error)
+	// Log gives the log of an attempt (0: the newest that has one); nil when there is none.
+	Log(ctx context.Context, appID int32, id, attemptID int64) ([]byte, error)
+
+	// Cancel ends a waiting task, marks a running one, and leaves a final one as it is.
+	Cancel(ctx context.Context, appID int32, id int64) (task.CancelReport, error)
+	// RunNow pulls a waiting task forward. Conflict when it does not wait.
+	RunNow(ctx context.Context, appID int32, id int64) (task.Bell, error)
+	// Reopen is the explicit retry: failed and cancelled tasks, succeeded ones with force. Conflict for others, and
+	// when another task has its unique key.
+	Reopen(ctx context.Context, appID int32, id int64, force bool) (task.Bell, error)
+	// Abandon closes a zombie at once. Conflict when the task is none. The bell is set when it is retried.
+	Abandon(ctx context.Context, appID int32, id int64) (*task.Bell, error)
+
+	// SetQueuePaused pauses or resumes every lane of a queue, also those made later. Missing when there is no such queue.
+	SetQueuePaused(ctx context.Context, queue string, paused bool) error
+	// Queues tells depth and age of every queue. appID 0 counts all apps.
+	Queues(ctx context.Context, appID int32, now int64) ([]task.QueueDepth, error)
+
+	Workers(ctx context.Context, all bool) ([]task.Worker, error)
+	ClaimsOf(ctx context.Context, workerID int64) ([]task.Claim, error)
+	// DrainWorker asks a worker to drain. Missing when it is gone.
+	DrainWorker(ctx context.Context, workerID int64) error
+
+	CreateApp(ctx context.Context, a task.App) (task.App, error)
+	UpdateApp(ctx context.Context, a task.App) error
+	Apps(ctx context.Context) ([]task.App, error)
+	AppByID(ctx context.Context, id int32) (task.App, error)
+	AppByKey(ctx context.Context, key string) (task.App, error)
+	CreateAPIKey(ctx context.Context, k task.APIKey) (task.APIKey, error)
+	APIKeys(ctx context.Context, appID int32) ([]task.APIKey, error)
+	APIKeyByHash(ctx context.Context, hash [32]byte) (task.APIKey, error)
+	RevokeAPIKey(ctx context.Context, appID int32, id int64) error
+	// TakeBootstrapKey makes the app default if it is missing and replaces its bootstrap key by this hash.
+	TakeBootstrapKey(ctx context.Context, a task.App, hash [32]byte, hint string) error
+
+	// Ping reports whether the database answers.
+	Ping(ctx context.Context) error
+}
+
+// Signals tells workers to act at once. Best effort: the database has it already.
+type Signals interface {
+	Signal(ctx context.Context, workerID int64, s task.Signal) error
+	// Running lists the live view of a worker. Its error means that Redis is gone.
+	Running(ctx context.Context, workerID int64) ([]task.LiveEntry, error)
+}
+
+// Ringer publishes bells after a commit (worker.Ringer).
+type Ringer interface {
+	Ring(bells ...task.Rung)
+}
+
+// Clock is the database's clock.
+type Clock interface {
+	// Now is the database's time in ms.
+	Now() int64
+}

@@ -1,0 +1,15 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+)
+
+// tx is one open transaction on either database. Statements are named constants beside their function; what differs
+// between the dialects is chosen by Store.mysql.
+type tx interface {
+	// exec runs a writing statement and gives the rows it matched (not only those it changed).
+	exec(ctx context.Context, query string, args ...any) (int64, error)
+	// query runs a reading statement. The caller closes the rows before the next statement.
+	query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
