@@ -70,12 +70,13 @@ func New(version string) *Set {
 func opts(name, help string) prometheus.CounterOpts {
 	return prometheus.CounterOpts{Name: name, Help: help}
 }
-	return prometheus.CounterOpts{Name: name, Help: help}
-}
+
 func gopts(name, help string) prometheus.GaugeOpts {
 	return prometheus.GaugeOpts{Name: name, Help: help}
 }
+
 func counter(name, help string) prometheus.Counter { return prometheus.NewCounter(opts(name, help)) }
+
 func histogram(name, help string, buckets []float64) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 }
