@@ -17,6 +17,10 @@ type Store interface {
 	// the caller splits the flush to find it.
 	Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, error)
 
+	// Remembered looks a hashed idempotency key up: the hash of its body and the ids of its tasks. ok is false when it is
+	// unknown or older than 24 h.
+	Remembered(ctx context.Context, key [32]byte) (idem task.Idempotency, ok bool, err error)
+
 	// EnsureLane gives the lane of (queue, priority), made at first use.
 	EnsureLane(ctx context.Context, queue string, p task.Priority) (task.Lane, error)
 	Lanes(ctx context.Context) ([]task.Lane, error)
@@ -28,6 +32,8 @@ type Store interface {
 	Views(ctx context.Context, appID int32, ids []int64) ([]task.View, error)
 	// State reads only what waiting for a task needs.
 	State(ctx context.Context, appID int32, id int64) (task.Task, error)
+	// Held tells how many tasks stand, in one query, for those who wait for them. Unknown ids are left out.
+	Held(ctx context.Context, ids []int64) ([]task.Held, error)
 	List(ctx context.Context, f task.Filter) (task.Page, error)
 	// Log gives the log of an attempt (0: the newest that has one); nil when there is none.
 	Log(ctx context.Context, appID int32, id, attemptID int64) ([]byte, error)

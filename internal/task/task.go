@@ -51,11 +51,12 @@ type Submission struct {
 	Unique                *Unique
 	Labels                []Label // sorted by key
 
-	// Set by the store.
-	Created bool  // a row was written
-	TaskID  int64 // the task that the caller is answered with: its own, a replayed one or a kept one
-	Kept    bool  // unique key taken, uniqueOnConflict keep
-	Err     error // this task was refused; nothing of it was written
+	// Set by the store; DueAt too, when it was 0.
+	CreatedAt int64 // created_at of the row, by the flush's clock
+	Created   bool  // a row was written
+	TaskID    int64 // the task that the caller is answered with: its own, a replayed one or a kept one
+	Kept      bool  // unique key taken, uniqueOnConflict keep
+	Err       error // this task was refused; nothing of it was written
 }
 
 // Request is what one caller submits: one task or a batch, under at most one idempotency key. Larger than a flush, it is
