@@ -13,6 +13,9 @@ type Store interface {
 	Lease(ctx context.Context, name string, owner int64, ttl time.Duration) (granted bool, term int64, err error)
 	// GiveUpLease frees it if it is the owner's.
 	GiveUpLease(ctx context.Context, name string, owner int64) error
+	// LeaseOwners gives every lease that has not expired, name to owner: one read instead of a guarded write for each
+	// lease that somebody else holds.
+	LeaseOwners(ctx context.Context) (map[string]int64, error)
 	// NewOwner allocates an owner id that was never used (the workers' sequence).
 	NewOwner(ctx context.Context) (int64, error)
 
@@ -60,6 +63,19 @@ type Store interface {
 	PurgeKeys(ctx context.Context, now int64, limit int) (int, error)
 	// FoldStats sums the writers' rows of closed minutes (before minute, a unix minute) into one row of writer 0.
 	FoldStats(ctx context.Context, before int64, limit int) (folded int, err error)
+}
+
+// Clock is the database's clock (internal/dbclock).
+type Clock interface {
+	// Now is the database's time in ms.
+	Now() int64
+	// NowMicros is the same in µs.
+	NowMicros() int64
+	// Until is how long to wait until the database's time has surely reached an instant in ms: the measured error is
+	// added. Zero or negative when it is surely past.
+	Until(ms int64) time.Duration
+	// Uncertainty bounds the measured error.
+	Uncertainty() time.Duration
 }
 
 // Publisher puts messages on a lane's topic.

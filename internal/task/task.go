@@ -268,6 +268,8 @@ type WorkerInfo struct {
 	Kinds      []string `json:"kinds"`
 	Busy       int      `json:"busy"`
 	Zombies    int      `json:"zombies"`
+	// Loads says what it saw of each lane it served; the lanes' owners derive window and bell size from it.
+	Loads []LaneLoad `json:"loads,omitempty"`
 }
 
 // Worker is a worker row.
