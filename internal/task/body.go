@@ -15,11 +15,12 @@ type Body struct {
 
 // BodyHead holds what a plain task has not. The zero value is written as nothing.
 type BodyHead struct {
-	Retry       *RetryPolicy      `json:"retry,omitempty"` // nil: DefaultRetry
-	UniqueKey   string            `json:"uniqueKey,omitempty"`
-	UniqueScope UniqueScope       `json:"uniqueScope,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	RetryOf     int64             `json:"retryOf,omitempty"`
+	Retry          *RetryPolicy      `json:"retry,omitempty"` // nil: DefaultRetry
+	UniqueKey      string            `json:"uniqueKey,omitempty"`
+	UniqueScope    UniqueScope       `json:"uniqueScope,omitempty"`
+	UniqueWindowMs int64             `json:"uniqueWindowMs,omitempty"` // with ScopeWindow
+	Labels         map[string]string `json:"labels,omitempty"`
+	RetryOf        int64             `json:"retryOf,omitempty"`
 }
 
 // RetryPolicy is the policy in force.

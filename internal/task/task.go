@@ -99,7 +99,7 @@ const (
 	OnConflictReplace
 )
 
-// Unique is a unique key, hashed over (app, scope class, key).
+// Unique is a unique key, hashed by UniqueHash.
 type Unique struct {
 	Key        [32]byte
 	Scope      UniqueScope
@@ -146,6 +146,7 @@ type Bell struct {
 	Epoch         int32 // of its tasks while they wait; the claim makes it Epoch+1
 	DueAt         int64
 	Direct        bool // its writer rings it
+	Keyed         bool // some task of it may hold a unique key until it is started: the claim looks for them
 	TaskIDs       []int64
 }
 
