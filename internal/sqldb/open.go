@@ -1,0 +1,116 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"gorm.io/gorm"
+
+	"github.com/taskweir/taskweir/internal/dbclock"
+	"github.com/taskweir/taskweir/internal/metrics"
+)
+
+// Options says which database to open.
+type Options struct {
+	URL      string       // sqlite:///path or mysql://user:password@host:port/database?tls=…
+	Logger   *slog.Logger // nil: silent
+	Metrics  *metrics.Set // nil: none
+	MaxConns int          // MySQL: most connections, default 16. SQLite: most readers, default 4
+}
+
+// Store is the database. It is safe for concurrent use.
+type Store struct {
+	mysql   bool
+	db      *sql.DB // MySQL: every connection but the allocator's. SQLite: the readers
+	alloc   *sql.DB // MySQL: id allocation, a pool of its own so that a full db cannot block it
+	writer  *writer // SQLite only
+	orm     *gorm.DB
+	log     *slog.Logger
+	metrics *metrics.Set
+	clock   *dbclock.Clock
+
+	taskIDs, runs blocks
+	lanes         laneCache
+	kinds         kindCache
+	closing       sync.Once
+}
+
+// Open connects and measures the database's clock once. It does not look at the schema: see CheckSchema and Migrate. Its
+// errors never show the password.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{log: o.Logger, metrics: o.Metrics}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.taskIDs.name, s.runs.name = "task", "run"
+	file, cfg, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if s.mysql = cfg != nil; s.mysql {
+		err = s.openMySQL(cfg, o.MaxConns)
+	} else {
+		err = s.openSQLite(ctx, file, o.MaxConns)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.clock = dbclock.New(s.clockSource(), s.log)
+	if err := s.clock.Sync(ctx); err != nil {
+		_ = s.Close()
+		return nil, s.interpret(err)
+	}
+	return s, nil
+}
+
+// clockSource asks MySQL for its time. SQLite runs inside this process and has none of its own.
+func (s *Store) clockSource() dbclock.Source {
+	if !s.mysql {
+		return dbclock.Host
+	}
+	return func(ctx context.Context) (at int64, err error) {
+		err = s.db.QueryRowContext(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)").Scan(&at)
+		return at, err
+	}
+}
+
+// Close ends the writer after the transactions that wait for it, and closes every connection. Later calls answer that
+// the database is unavailable.
+func (s *Store) Close() error {
+	var err error
+	s.closing.Do(func() {
+		if s.writer != nil {
+			s.writer.close()
+		}
+		for _, db := range []*sql.DB{s.alloc, s.db} {
+			if db == nil {
+				continue
+			}
+			if e := db.Close(); e != nil && err == nil {
+				err = fmt.Errorf("close database: %w", e)
+			}
+		}
+	})
+	return err
+}
+
+// Clock is the database's clock. Somebody must Run it.
+func (s *Store) Clock() *dbclock.Clock { return s.clock }
+
+// MySQL reports whether the database is MySQL or MariaDB, not SQLite.
+func (s *Store) MySQL() bool { return s.mysql }
+
+// reader gives the connections for plain reads. On SQLite they refuse to write.
+func (s *Store) reader() *sql.DB { return s.db }
+
+// now is the database's time in ms.
+func (s *Store) now() int64 { return s.clock.Now() }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	return s.interpret(s.db.QueryRowContext(ctx, "SELECT 1").Scan(&one))
+}
