@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,7 +20,7 @@ type Spec struct {
 	Name     string                          // for messages
 	Path     string                          // program
 	Args     []string                        // without the program
-	Env      []string                        // added to this process's environment; nil adds nothing
+	Env      []string                        // added to this process's environment without its TASKWEIR_ variables
 	Dir      string                          // working folder; empty: this process's
 	Log      string                          // file that its output is appended to
 	Output   io.Writer                       // also gets the output; may be nil
@@ -81,7 +83,7 @@ func (p *Process) launch() error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	cmd := exec.Command(p.spec.Path, p.spec.Args...)
-	cmd.Env = append(os.Environ(), p.spec.Env...)
+	cmd.Env = append(neutralEnv(), p.spec.Env...)
 	cmd.Dir = p.spec.Dir
 	cmd.SysProcAttr = childAttributes()
 	cmd.WaitDelay = 2 * time.Second // grandchildren may hold the pipe of Output
@@ -113,6 +115,11 @@ func (p *Process) launch() error {
 		close(done)
 	}()
 	return <-started
+}
+
+// neutralEnv is this process's environment without settings of Taskweir: a child is told all of its own.
+func neutralEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "TASKWEIR_") })
 }
 
 // WaitReady waits until the process answers, ends, or ctx ends. The error of the last two holds the end of its log.
