@@ -1,0 +1,111 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Config is what a process was told. Only the fields of its role are set; the others are zero.
+type Config struct {
+	// Role is the process's one role.
+	Role Role
+
+	HTTP      HTTP
+	Ops       Ops
+	Database  Database
+	Redis     Redis
+	NSQ       NSQ
+	Outbound  Outbound
+	Worker    WorkerSettings
+	Liveness  Liveness
+	Retention Retention
+	Log       Log
+
+	// DataDir is an absolute path; empty in a split process that was given none.
+	DataDir string
+	// DrainTime is how long SIGTERM lets work finish before it is cancelled.
+	DrainTime time.Duration
+
+	// BootstrapKey is an API key with scope admin of the app "default". Not set: none (api), or made by the process (standalone).
+	BootstrapKey Secret
+	// EncryptionKey seals secrets at rest. Always set in split processes; standalone makes a missing one.
+	EncryptionKey Key
+	// ClusterKey signs the messages between processes. Always set in split processes; standalone makes a missing one.
+	ClusterKey Secret
+
+	// URL is the base address of the API (CLI), without a trailing slash.
+	URL string
+	// APIKey is the credential of the CLI.
+	APIKey Secret
+
+	origins map[string]origin
+}
+
+// HTTP is the public listener (api, standalone).
+type HTTP struct {
+	Addr string // host:port; port 0 picks a free one
+}
+
+// Ops is the listener for health, metrics and pprof (scheduler, worker).
+type Ops struct {
+	Addr string
+}
+
+// Database is the durable store.
+type Database struct {
+	// URL is sqlite:///absolute/path or mysql://user:password@host:port/name. Standalone and operator commands default to
+	// taskweir.db in the data folder.
+	URL      SecretURL
+	MaxConns int // connections of this process to a MySQL server
+}
+
+// Redis is the live view. An empty URL in standalone means the embedded one.
+type Redis struct {
+	URL SecretURL
+}
+
+// NSQ is the doorbell. No address at all in standalone means the embedded nsqd.
+type NSQ struct {
+	Nsqd       []string // TCP host:port
+	Lookupd    []string // HTTP host:port
+	TLS        bool     // TLS to every nsqd
+	TLSCA      string   // PEM file of the authorities; empty: the system's
+	TLSCert    string   // PEM file of the client certificate
+	TLSKey     string   // PEM file of its key
+	AuthSecret Secret   // AUTH to every nsqd
+}
+
+// Outbound limits what tasks may call.
+type Outbound struct {
+	// Allow are networks that outgoing calls may reach although they are private or loopback.
+	Allow []netip.Prefix
+}
+
+// WorkerSettings are the worker's own.
+type WorkerSettings struct {
+	Queues      []string // queues to serve; nil: all
+	Slots       int      // tasks at once
+	Shell       bool     // run tasks of kind shell
+	ShellSlots  int      // shell tasks at once
+	Grace       time.Duration
+	ZombieAfter time.Duration
+}
+
+// Liveness is how death of a worker is noticed.
+type Liveness struct {
+	Beat      time.Duration
+	DeadAfter time.Duration
+}
+
+// Retention is how long final tasks are kept.
+type Retention struct {
+	Succeeded time.Duration
+	Failed    time.Duration // failed and cancelled
+}
+
+// Log is what is logged, and how.
+type Log struct {
+	Level  slog.Level
+	Format string // text or json
+}
