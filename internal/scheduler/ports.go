@@ -71,8 +71,8 @@ type Clock interface {
 	Now() int64
 	// NowMicros is the same in µs.
 	NowMicros() int64
-	// Until is how long to wait until the database's time has surely reached an instant in ms: the measured error is
-	// added. Zero or negative when it is surely past.
+	// Until is how long it is until an instant in ms; zero or negative when it is past. Who must not be early adds
+	// Uncertainty.
 	Until(ms int64) time.Duration
 	// Uncertainty bounds the measured error.
 	Uncertainty() time.Duration

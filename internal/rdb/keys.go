@@ -1,0 +1,31 @@
+package rdb
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+)
+
+// Every key stands in this file. What stands in braces is the part that Redis Cluster hashes: keys that one script
+// touches share it. Nothing a client sends becomes part of a key unhashed.
+
+const prefix = "taskweir:"
+
+// liveKey is the hash of what a worker runs: task id to entry as JSON. Ends 15 s after it was last refreshed.
+func liveKey(workerID int64) string {
+	return prefix + "{worker:" + strconv.FormatInt(workerID, 10) + "}:live"
+}
+
+// signalChannel is the channel a worker listens on.
+func signalChannel(workerID int64) string {
+	return prefix + "{worker:" + strconv.FormatInt(workerID, 10) + "}:signal"
+}
+
+// witnessKey says that a scheduler reached the database. Ends 6 s after it was last said.
+func witnessKey() string { return prefix + "{witness}:database" }
+
+// nonceKey says that an app used a nonce.
+func nonceKey(app int32, nonce string) string {
+	sum := sha256.Sum256([]byte(nonce))
+	return prefix + "{nonce:" + strconv.FormatInt(int64(app), 10) + ":" + hex.EncodeToString(sum[:16]) + "}"
+}
