@@ -2,6 +2,7 @@ package bell
 
 import (
 	"context"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -15,4 +16,12 @@ type Publisher interface {
 type Lanes interface {
 	// Lane gives a lane with its credit and pause as of the last reading.
 	Lane(id int32) (task.Lane, bool)
+}
+
+// Clock is the database's clock.
+type Clock interface {
+	// NowMicros is the database's time in µs since 1970 UTC.
+	NowMicros() int64
+	// Uncertainty is how far NowMicros may be off.
+	Uncertainty() time.Duration
 }
