@@ -46,6 +46,7 @@ func (o origin) public(s Setting) origin {
 type layers struct {
 	v       *viper.Viper
 	known   map[string]Setting
+	partial bool // the file could not be read: what is missing may stand there
 	problem *Error
 }
 
@@ -96,6 +97,7 @@ func (l *layers) readFile(file origin) {
 		err = parse.Unwrap()
 	}
 	if err != nil {
+		l.partial = true
 		l.problem.add("config", file.source, err.Error())
 	}
 }

@@ -1,8 +1,8 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -60,17 +60,33 @@ func (f *flagValue) Set(text string) error { f.text = text; return nil }
 // Type is what help shows.
 func (f *flagValue) Type() string { return f.kind }
 
-// LoadArgs is Load with the flags of the role read from arguments. pflag.ErrHelp asks for Usage. Arguments that are no flags
-// are refused.
-func LoadArgs(role Role, args, environ []string) (*Config, error) {
+// ErrHelp is the answer to --help. The error that wraps it has the text to print.
+var ErrHelp = errors.New("help was asked for")
+
+// help is ErrHelp with the flags of a role.
+type help struct{ role Role }
+
+// Error gives the text to print.
+func (h help) Error() string { return "Settings of " + h.role.String() + ":\n\n" + Usage(h.role) }
+
+// Is makes it ErrHelp.
+func (h help) Is(target error) bool { return target == ErrHelp }
+
+// Load is LoadFlags with the flags of the role read from a command line. Arguments that are no flags are refused; --help gives
+// ErrHelp.
+func Load(role Role, args, environ []string) (*Config, error) {
 	fs := newFlags(role)
-	if err := fs.Parse(args); err != nil {
-		return nil, err
+	err := fs.Parse(args)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil, help{role}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; --help lists the settings", err)
 	}
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q is not understood: settings are given as --name=value", fs.Arg(0))
 	}
-	return Load(role, fs, environ)
+	return LoadFlags(role, fs, environ)
 }
 
 // Usage lists the flags of a role.
@@ -84,10 +100,10 @@ func newFlags(role Role) *pflag.FlagSet {
 	return fs
 }
 
-// Load reads the settings of one role: flags over environment (os.Environ's form) over the file named by --config or
+// LoadFlags reads the settings of one role: flags over environment (os.Environ's form) over the file named by --config or
 // TASKWEIR_CONFIG over defaults. flags may be nil; of its flags only those made by AddFlags are looked at. A broken rule gives
 // an *Error that names all of them.
-func Load(role Role, flags *pflag.FlagSet, environ []string) (*Config, error) {
+func LoadFlags(role Role, flags *pflag.FlagSet, environ []string) (*Config, error) {
 	l := newLayers(role)
 	l.read(role, flags, environ)
 	c := &Config{Role: role, origins: make(map[string]origin)}
@@ -114,7 +130,7 @@ func (l *layers) apply(c *Config, s Setting) bool {
 		return true
 	}
 	if o.text == "" && (o.source == fromDefault || !s.List && s.DefaultFor(c.Role) == "") {
-		if s.Required.Has(c.Role) {
+		if s.Required.Has(c.Role) && !l.partial {
 			l.problem.add(s.Key, "", s.required())
 		}
 		return false
@@ -143,7 +159,7 @@ func (s Setting) required() string {
 
 // across checks the rules that take more than one setting.
 func (l *layers) across(c *Config, missing map[string]bool) {
-	if c.Role == Worker && missing["nsq.nsqd"] && missing["nsq.lookupd"] {
+	if c.Role == Worker && !l.partial && missing["nsq.nsqd"] && missing["nsq.lookupd"] {
 		s := l.known["nsq.nsqd"]
 		l.problem.add("nsq.nsqd", "", s.required()+", or give nsq.lookupd")
 	}
@@ -163,8 +179,7 @@ func (l *layers) across(c *Config, missing map[string]bool) {
 // derive fills what follows from other settings.
 func (c *Config) derive() {
 	if !c.Database.URL.IsSet() && c.Role.Has(Standalone|Operator) {
-		u := url.URL{Scheme: "sqlite", Path: filepath.Join(c.DataDir, DatabaseFile)}
-		c.Database.URL = SecretURL(u.String())
+		c.Database.URL = SecretURL("sqlite://" + filepath.Join(c.DataDir, DatabaseFile))
 	}
 	if c.Role == CLI {
 		c.findStandalone()

@@ -41,7 +41,7 @@ func write(t *testing.T, name, text string) string {
 
 func mustLoad(t *testing.T, role Role, args, environ []string) *Config {
 	t.Helper()
-	c, err := LoadArgs(role, args, environ)
+	c, err := Load(role, args, environ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func mustLoad(t *testing.T, role Role, args, environ []string) *Config {
 // problems loads and gives the broken rules, failing when there are none.
 func problems(t *testing.T, role Role, args, environ []string) []Problem {
 	t.Helper()
-	_, err := LoadArgs(role, args, environ)
+	_, err := Load(role, args, environ)
 	var e *Error
 	if !errors.As(err, &e) {
 		t.Fatalf("want *Error, got %v", err)
@@ -257,13 +257,35 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	}
 }
 
+func TestAddressesAreShownWithoutTheirSecrets(t *testing.T) {
+	for address, want := range map[SecretURL]string{
+		"":                                   "",
+		"nonsense":                           redacted,
+		"sqlite:///home/a@b/taskweir.db":     "sqlite:///home/a@b/taskweir.db",
+		"mysql://root@db/taskweir":           "mysql://root@db/taskweir",
+		"mysql://tw:p%40ss@db:3306/taskweir": "mysql://tw:xxxxx@db:3306/taskweir",
+		"mysql://tw:p/ss@db:3306/taskweir":   "mysql://" + redacted,
+		"redis://:pass@a:1,b:2/0":            "redis://:xxxxx@a:1,b:2/0",
+		"redis://h/0?sentinel_password=pass": "redis://h/0?...",
+		"redis://h/0?sentinel_password=p@ss": "redis://" + redacted,
+		"redis://u:p@ss@h:6379":              "redis://u:xxxxx@h:6379",
+	} {
+		if got := address.String(); got != want {
+			t.Errorf("%s is shown as %s, want %s", address.Reveal(), got, want)
+		}
+	}
+	for _, good := range []string{"redis-sentinel://a:1,b:2/0?master=m", "rediss-cluster://a:1,b:2", "redis://:p@h:1/3"} {
+		mustLoad(t, API, nil, splitEnv("TASKWEIR_REDIS_URL="+good))
+	}
+}
+
 func TestValuesAreCheckedByTheirRange(t *testing.T) {
 	for _, c := range []struct{ env, rule string }{
 		{"TASKWEIR_DATABASE_URL=postgres://a/b", "must begin with mysql:// or sqlite:///"},
 		{"TASKWEIR_DATABASE_URL=sqlite://relative/path", "three slashes"},
 		{"TASKWEIR_DATABASE_URL=mysql://host", "mysql://user:password@host:port/name"},
 		{"TASKWEIR_REDIS_URL=http://x", "must begin with redis://"},
-		{"TASKWEIR_REDIS_URL=redis:///0", "redis://host:port/number"},
+		{"TASKWEIR_REDIS_URL=redis:///0", "host:port/number"},
 		{"TASKWEIR_NSQ_NSQD=http://nsqd:4150", "no scheme"},
 		{"TASKWEIR_NSQ_NSQD=a:4150,,b:4150", "empty entry"},
 		{"TASKWEIR_NSQ_NSQD=a:4150, a:4150", "twice"},
@@ -314,9 +336,13 @@ func TestListsAreEmptiedAndFilled(t *testing.T) {
 
 func TestArgumentsThatAreNoFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{{"serve"}, {"--cluster-key=abcdefghijklmnopq"}, {"--slots=5"}} {
-		if _, err := LoadArgs(Standalone, args, nil); err == nil {
+		if _, err := Load(Standalone, args, nil); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
+	}
+	_, err := Load(Worker, []string{"--help"}, nil)
+	if !errors.Is(err, ErrHelp) || !strings.Contains(err.Error(), "--worker-slots") {
+		t.Errorf("--help gave %v", err)
 	}
 	if u := Usage(Worker); !strings.Contains(u, "--worker-slots") || strings.Contains(u, "--http-addr") {
 		t.Errorf("usage of the worker:\n%s", u)

@@ -22,6 +22,8 @@ const (
 	none = "none"
 )
 
+var redisScheme = regexp.MustCompile(`^rediss?(-sentinel|-cluster)?$`)
+
 var queueName = regexp.MustCompile(`^[a-z0-9_-]{1,40}$`)
 
 func parseInt(into *int, text string, low, high int) error {
@@ -186,17 +188,18 @@ func parseKey(into *Key, text string) error {
 }
 
 func parseDatabaseURL(into *SecretURL, text string) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return errors.New("is no URL") // the parser's message would repeat the password
-	}
-	switch u.Scheme {
-	case "sqlite":
-		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasSuffix(u.Path, "/") || u.RawQuery != "" || u.Fragment != "" {
-			return errors.New("must be sqlite:///absolute/path of a file (three slashes)")
+	switch {
+	case strings.HasPrefix(text, "sqlite://"):
+		path := strings.TrimPrefix(text, "sqlite://")
+		if !filepath.IsAbs(path) || strings.HasSuffix(path, "/") || strings.ContainsAny(path, "?#\x00") {
+			return errors.New("must be sqlite:///absolute/path of a file (three slashes, no options)")
 		}
-	case "mysql":
-		if u.Hostname() == "" || strings.Trim(u.Path, "/") == "" || strings.Contains(strings.Trim(u.Path, "/"), "/") || u.Fragment != "" {
+	case strings.HasPrefix(text, "mysql://"):
+		u, err := url.Parse(text)
+		if err != nil { // its message would repeat the password
+			return errors.New("must be mysql://user:password@host:port/name, special characters of the password percent-encoded")
+		}
+		if name := strings.TrimPrefix(u.Path, "/"); u.Hostname() == "" || name == "" || strings.Contains(name, "/") {
 			return errors.New("must be mysql://user:password@host:port/name")
 		}
 	default:
@@ -206,22 +209,14 @@ func parseDatabaseURL(into *SecretURL, text string) error {
 	return nil
 }
 
+// parseRedisURL looks at the scheme and at whether there is a host; the rest is the adapter's to read.
 func parseRedisURL(into *SecretURL, text string) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return errors.New("is no URL")
+	scheme, rest, _ := strings.Cut(text, "://")
+	if !redisScheme.MatchString(scheme) {
+		return errors.New("must begin with redis://, rediss://, redis-sentinel:// or redis-cluster://")
 	}
-	switch u.Scheme {
-	case "redis", "rediss":
-		if u.Host == "" {
-			return errors.New("must be redis://host:port/number")
-		}
-	case "unix":
-		if u.Path == "" {
-			return errors.New("must be unix:///path of a socket")
-		}
-	default:
-		return errors.New("must begin with redis://, rediss:// or unix://")
+	if rest == "" || strings.ContainsRune("/?#", rune(rest[0])) {
+		return errors.New("must be redis://user:password@host:port/number")
 	}
 	*into = SecretURL(text)
 	return nil

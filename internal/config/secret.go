@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"strings"
 )
 
@@ -74,26 +73,36 @@ func (u SecretURL) Scheme() string {
 	return scheme
 }
 
-// String gives the address with the password replaced, or [redacted] when it is no URL.
+// String gives the address with the password and the query replaced. What cannot be told apart safely is replaced whole.
 func (u SecretURL) String() string {
-	if u == "" {
+	scheme, rest, ok := strings.Cut(string(u), "://")
+	switch {
+	case u == "":
 		return ""
-	}
-	p, err := url.Parse(string(u))
-	if err != nil || p.Scheme == "" || p.Opaque != "" {
+	case !ok:
 		return redacted
+	case scheme == "sqlite":
+		return string(u)
 	}
-	if p.User != nil {
-		// Name and password may both be credentials (Redis ACL users, tokens as names): keep only the name when a
-		// password stands beside it.
-		if _, has := p.User.Password(); has {
-			p.User = url.UserPassword(p.User.Username(), "xxxxx")
+	// Not url.Parse: an address of several Redis hosts is none, and must be shown too.
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	if strings.Contains(tail, "@") { // a password with an unescaped slash
+		return scheme + "://" + redacted
+	}
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		name, _, both := strings.Cut(authority[:i], ":")
+		if both {
+			name += ":xxxxx"
 		}
+		authority = name + authority[i:]
 	}
-	if p.RawQuery != "" {
-		p.RawQuery = "..."
+	if i := strings.IndexAny(tail, "?#"); i >= 0 {
+		tail = tail[:i] + "?..."
 	}
-	return p.String()
+	return scheme + "://" + authority + tail
 }
 
 // Format prints String with every verb.

@@ -72,7 +72,7 @@ func Settings() []Setting {
 		},
 		{
 			Key: "redis.url", Type: "url", Roles: serves | Operator, Required: split, Secret: true,
-			Range: "`redis://`, `rediss://` or `unix://`",
+			Range: "`redis://`, `redis-sentinel://…?master=name` or `redis-cluster://`; with TLS `rediss…://`",
 			Doc:   "The live view. Standalone runs an embedded one unless this is set.",
 			Hint:  "for example redis://127.0.0.1:6379/0",
 			set:   func(c *Config, t string) error { return parseRedisURL(&c.Redis.URL, t) },

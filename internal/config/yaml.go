@@ -66,6 +66,9 @@ func (c codec) mapping(above string, n *yaml.Node, into map[string]any, depth in
 			c.l.problem.add(key, source, "stands twice")
 		case value.Kind == yaml.AliasNode || value.Anchor != "":
 			c.l.problem.add(key, source, "anchors and aliases are not supported")
+		case strings.Contains(name.Value, ".") && c.isSetting(key):
+			group, rest, _ := strings.Cut(key, ".")
+			c.l.problem.add(key, source, "write it below its group: \""+group+": {"+rest+": ...}\"")
 		case c.isSetting(key):
 			c.setting(key, source, value, into)
 		case value.Kind == yaml.MappingNode && c.isGroup(key+".") && depth < maxDepth:

@@ -1,0 +1,68 @@
+# Needs only Go. Every target prints what it does; "make" alone lists them.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BIN = bin
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## start everything on embedded parts, submit three demo tasks, keep serving
+	go run ./cmd/taskweir standalone --demo
+
+.PHONY: test
+test: ## run every test, on embedded parts and on private servers (as root on Debian: installs what is missing)
+	go run ./internal/testkit/cmd/testrun
+
+.PHONY: cluster
+cluster: ## start a private cluster: MariaDB, Redis, NSQ, api, scheduler, two workers; Ctrl-C removes it
+	go run ./internal/testkit/cmd/cluster
+
+.PHONY: bench
+bench: ## measure standalone and MariaDB + Redis + nsqd, beside the machine's own yardsticks
+	go run ./internal/testkit/cmd/benchrun
+
+.PHONY: build
+build: ## build the four programs into bin/
+	go build -o $(BIN)/taskweir ./cmd/taskweir
+	go build -o $(BIN)/taskweir-api ./cmd/api
+	go build -o $(BIN)/taskweir-scheduler ./cmd/scheduler
+	go build -o $(BIN)/taskweir-worker ./cmd/worker
+
+.PHONY: lint
+lint: ## check format, go vet, staticcheck
+	@echo "gofmt"; unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):" >&2; echo "$$unformatted" >&2; exit 1; fi
+	@echo "go vet"; go vet ./...
+	@echo "staticcheck"; go run $(STATICCHECK) ./...
+
+.PHONY: fmt
+fmt: ## format every file
+	gofmt -l -w $$(git ls-files -co --exclude-standard '*.go')
+
+.PHONY: docs
+docs: ## write the tables of settings into README.md and docs/
+	go test ./internal/config -run TestDocumentsShowEverySetting -count=1 -update
+
+.PHONY: verify
+verify: ## check that modules and generated documents are up to date
+	go mod verify
+	go mod tidy -diff
+	cd test/tools && go mod tidy -diff
+	go test ./internal/config ./internal/archtest -count=1
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	@for package in $$(go list -f '{{.Dir}}' ./...); do \
+	  for target in $$(cat $$package/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
+	    echo "$$target in $$package"; (cd $$package && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+	  done; \
+	done
+
+.PHONY: clean
+clean: ## remove what the targets above built, and the data folder of make run
+	rm -rf $(BIN) .taskweir
