@@ -32,6 +32,9 @@ type Store interface {
 	// MarkZombie sets or clears the zombie flag of a running task of this worker and epoch.
 	MarkZombie(ctx context.Context, workerID, taskID int64, epoch int32, on bool) error
 
+	// DuePairs lists the (lane, app) pairs that have start bells, each with its earliest due time (scheduler.Store); the
+	// watchdog asks it when an inlet is silent.
+	DuePairs(ctx context.Context) ([]task.LaneApp, error)
 	// Lanes lists every lane.
 	Lanes(ctx context.Context) ([]task.Lane, error)
 	// DeclareKinds makes kinds known, for ever, and gives the ids of all of them by name.

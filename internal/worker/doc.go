@@ -1,0 +1,31 @@
+// Package worker is the engine that turns rung bells into committed results. It knows the database, the broker and Redis
+// only through the ports in ports.go.
+//
+// # How a task passes through
+//
+//	Source ─deliver─▶ lane queue ─dispatcher─▶ Store.Claim ─▶ slots ─▶ Runner.Run ─▶ results ─flusher─▶ Store.Finish ─▶ Ringer
+//
+// One dispatcher goroutine gives free slots to lanes, a few claims run at a time, each task has a goroutine and a context of
+// its own, and one flusher commits what ended. The three stages overlap: a slot is free when its handler returns, not when its
+// result is committed; at most Options.MaxResults results wait for the database, then no more is claimed.
+//
+// # Decisions
+//
+//   - Slots are shared between lanes by stride scheduling (each lane pays slots ÷ weight, the one that paid least is next),
+//     which is smooth weighted round robin that also holds when one claim takes many slots at once.
+//   - Bells are taken whole where possible: taking a part costs a write to the bell and another turn. A bell that does not
+//     fit waits Options.PartWait for slots before a part of it is taken.
+//   - Deadlines, grace, zombies and the 200 ms of the live view are found by one goroutine that scans the slots when the
+//     earliest of these instants has come. A task that ends quickly pays nothing for them: no timer, no heap.
+//   - Contexts have no common parent: attaching and detaching a child of a shared context costs a lock and a map write.
+//     Ending everything is a walk over the slots instead.
+//   - Goroutines that run handlers are kept and reused, because handlers that make HTTP calls grow their stacks; half of the
+//     idle ones are let go at each beat.
+//   - A run, its context and its ending are parts of one allocation per claim.
+//
+// # What is promised
+//
+// At most one result is committed per epoch (the store guards by epoch and worker), and a task that was claimed is ended,
+// released, or left in a claim row that a scheduler rescues. When the worker is fenced, what its handlers still report is
+// sent as success only, and only as far as the guards let it; everything else is dropped with a log line.
+package worker

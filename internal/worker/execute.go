@@ -1,0 +1,263 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// pool runs handlers on goroutines that are kept for the next task.
+type pool struct {
+	work   chan *run
+	idle   atomic.Int64 // goroutines waiting for work that is not spoken for
+	lowest atomic.Int64 // least idle since the last trim
+	over   atomic.Bool
+}
+
+func (p *pool) init(slots int) { p.work = make(chan *run, slots) }
+
+// give hands a run to an idle goroutine, or to a new one.
+func (p *pool) give(r *run, loop func(*run)) {
+	for {
+		n := p.idle.Load()
+		if n <= 0 {
+			go loop(r)
+			return
+		}
+		if p.idle.CompareAndSwap(n, n-1) {
+			if n-1 < p.lowest.Load() {
+				p.lowest.Store(n - 1)
+			}
+			p.work <- r // has room: never more than one per slot
+			return
+		}
+	}
+}
+
+// trim lets go of half of the goroutines that were idle all the time since the last trim.
+func (p *pool) trim() { p.dismiss((p.lowest.Load() + 1) / 2) }
+
+// end lets all of them go; one that comes back later sees over.
+func (p *pool) end() {
+	p.over.Store(true)
+	p.dismiss(p.idle.Load())
+}
+
+func (p *pool) dismiss(n int64) {
+	for range n {
+		k := p.idle.Load()
+		if k <= 0 || !p.idle.CompareAndSwap(k, k-1) {
+			break
+		}
+		p.work <- nil
+	}
+	p.lowest.Store(p.idle.Load())
+}
+
+// start hands runs to handlers. Those that nobody here can run, and all of them once the engine ends, are released.
+func (e *Engine) start(runs []*run) {
+	if len(runs) == 0 {
+		return
+	}
+	e.mu.Lock()
+	leaving := e.phase != serving
+	e.mu.Unlock()
+	if leaving {
+		e.giveUp(runs, "claimed while draining")
+		return
+	}
+	least := int64(e.o.LiveAfter)
+	for _, r := range runs {
+		if t := r.item.TimeoutMs; t > 0 {
+			least = min(least, int64(t)*int64(time.Millisecond))
+		}
+	}
+	e.lookBy(e.mono.ns() + least)
+	for _, r := range runs {
+		e.begin1(r)
+	}
+}
+
+// begin1 starts one run.
+func (e *Engine) begin1(r *run) {
+	var err error
+	if r.kind == nil {
+		e.giveUp([]*run{r}, "kind not run here")
+		return
+	}
+	if r.body, err = task.DecodeBody(r.item.Body); err != nil {
+		e.log.Error("stored body not readable", "task", r.end.TaskID, "err", err)
+		e.conclude(r, failed("body_unreadable", "the task's stored body cannot be read", true))
+		return
+	}
+	e.pool.give(r, e.loop)
+}
+
+// loop is the life of a handler goroutine.
+func (e *Engine) loop(r *run) {
+	for r != nil {
+		e.execute(r)
+		e.pool.idle.Add(1)
+		if e.pool.over.Load() {
+			return
+		}
+		r = <-e.pool.work
+	}
+}
+
+// execute runs one attempt to its end.
+func (e *Engine) execute(r *run) {
+	ctx := pprof.WithLabels(&r.ctx, pprof.Labels("task", strconv.FormatInt(r.end.TaskID, 10)))
+	pprof.SetGoroutineLabels(ctx)
+	now := e.mono.ns()
+	if t := r.item.TimeoutMs; t > 0 {
+		r.ctx.deadline = e.mono.at(now + int64(t)*int64(time.Millisecond))
+	}
+	r.startedNs.Store(now)
+	returned := false
+	defer func() {
+		if !returned { // the handler ended its goroutine
+			e.conclude(r, failed("goexit", "the handler ended its goroutine", false))
+		}
+	}()
+	res := e.call(ctx, r)
+	returned = true
+	e.conclude(r, res)
+}
+
+// call runs the handler and turns a panic into a failure.
+func (e *Engine) call(ctx context.Context, r *run) (res task.Result) {
+	if r.ctx.Err() != nil {
+		return task.Result{} // ended before it began; the cause decides
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			stack := debug.Stack()
+			e.log.Error("handler panicked", "task", r.end.TaskID, "kind", r.kind.name, "panic", fmt.Sprint(p))
+			res = failed("panic", fmt.Sprint(p), false)
+			res.Log = stack
+		}
+	}()
+	return r.kind.runner.Run(ctx, r.job())
+}
+
+// failed is a failure that the engine itself reports.
+func failed(code, message string, permanent bool) task.Result {
+	return task.Result{Outcome: task.OutcomeFailed, Permanent: permanent, ErrCode: code, ErrMessage: message}
+}
+
+// conclude takes a run out of its slot and passes its end on: as a result, to be released, or nowhere.
+func (e *Engine) conclude(r *run, res task.Result) {
+	now := e.mono.ns()
+	e.mu.Lock()
+	e.leaveSlot(r, now)
+	cause, closed, zombie := r.cause, r.closed, r.zombie
+	e.mu.Unlock()
+	switch {
+	case closed:
+		e.log.Info("late return of a closed attempt dropped", "task", r.end.TaskID, "epoch", r.end.Epoch)
+	case handsBack(cause, res):
+		e.chores.add(chore{r: r, do: releaseBack})
+	case zombie:
+		r.settle(res, cause, e.o.Clock.Now())
+		e.chores.add(chore{r: r, do: unmarkZombie})
+	default:
+		r.settle(res, cause, e.o.Clock.Now())
+		e.fin.add(r)
+	}
+}
+
+// handsBack reports whether an attempt that the worker itself broke off is given to somebody else. A success is kept: it
+// happened, and the store's guards decide whether it still counts.
+func handsBack(cause error, res task.Result) bool {
+	return (cause == ErrFenced || cause == ErrDrained) && res.Outcome != task.OutcomeSucceeded
+}
+
+// leaveSlot frees the slot. Engine.mu is held.
+func (e *Engine) leaveSlot(r *run, now int64) {
+	if r.slot < 0 {
+		return
+	}
+	e.slots[r.slot] = nil
+	e.idle = append(e.idle, r.slot)
+	r.slot = -1
+	e.running--
+	e.free++
+	if r.shell {
+		e.shellFree++
+	}
+	if r.zombie {
+		e.zombies--
+	}
+	if r.shown {
+		e.live.leave(r.end.TaskID)
+	}
+	if start := r.startedNs.Load(); start > 0 {
+		r.lane.done++
+		r.lane.runMs += (float64(now-start)/1e6 - r.lane.runMs) / 32
+	}
+	r.stop(nil)
+	if e.hungry > 0 && e.free >= e.hungry {
+		e.hungry = 0
+		e.calling.ring()
+	}
+	e.checkQuiet()
+}
+
+// checkQuiet tells a draining engine that every slot is free. Engine.mu is held.
+func (e *Engine) checkQuiet() {
+	if e.phase != serving && e.free == e.o.Slots {
+		select {
+		case e.quiet <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// settle fills the ending in: what the runner said, seen through why its context ended, decided by the retry policy.
+func (r *run) settle(res task.Result, cause error, now int64) {
+	limitSizes(&res)
+	switch {
+	case res.Outcome == task.OutcomeSucceeded:
+	case cause == ErrTimeout:
+		res.Outcome, res.Permanent = task.OutcomeTimedOut, false
+		res.ErrCode, res.ErrMessage = "timeout", "timed out after "+strconv.Itoa(int(r.item.TimeoutMs))+" ms"
+	case cause == ErrCancelled:
+		res.Outcome = task.OutcomeCancelled
+		res.ErrCode, res.ErrMessage = "cancelled", "cancelled while it ran"
+	case res.Outcome == task.OutcomeFailed, res.Outcome == task.OutcomeSnoozed, res.Outcome == task.OutcomeTimedOut:
+	default:
+		res = failed("bad_outcome", "the handler reported "+res.Outcome.String(), false)
+	}
+	n := task.Decide(res, r.body.Head.RetryPolicy(), int(r.item.Failures), r.item.ExpiresAt, now, cause == ErrCancelled, rand.Float64())
+	e := &r.end
+	e.FinishedAt, e.Outcome, e.To, e.Reason, e.RetryAt = now, res.Outcome, n.To, n.Reason, n.RetryAt
+	e.HTTPStatus, e.ErrCode, e.ErrMessage, e.Log = res.HTTPStatus, res.ErrCode, res.ErrMessage, res.Log
+	if n.To == task.Succeeded {
+		e.Result, e.Truncated = res.Body, res.Truncated
+	}
+}
+
+// limitSizes keeps what a runner reports within the core's limits.
+func limitSizes(res *task.Result) {
+	if len(res.Body) > task.MaxResult {
+		res.Body, res.Truncated = res.Body[:task.MaxResult], true
+	}
+	if len(res.ErrMessage) > task.MaxErrorText {
+		res.ErrMessage = strings.ToValidUTF8(res.ErrMessage[:task.MaxErrorText], "")
+	}
+	if len(res.ErrCode) > 64 {
+		res.ErrCode = res.ErrCode[:64]
+	}
+	if len(res.Log) > task.MaxLog {
+		res.Log = res.Log[len(res.Log)-task.MaxLog:]
+	}
+}

@@ -1,0 +1,278 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// results are the ends that wait for the flusher.
+type results struct {
+	mu     sync.Mutex
+	list   []*run
+	n      atomic.Int64 // waiting and in the flusher's hands
+	wake   chan struct{}
+	closed chan struct{} // nothing more is added: flush what is there and end
+}
+
+func (f *results) init() { f.wake, f.closed = make(chan struct{}, 1), make(chan struct{}) }
+
+// size is how many results are not committed.
+func (f *results) size() int { return int(f.n.Load()) }
+
+// add hands over one end.
+func (f *results) add(r *run) {
+	f.n.Add(1)
+	f.mu.Lock()
+	f.list = append(f.list, r)
+	first := len(f.list) == 1
+	f.mu.Unlock()
+	if first {
+		f.ring()
+	}
+}
+
+func (f *results) ring() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take gives up to limit ends of one worker id, oldest first.
+func (f *results) take(limit int) []*run {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for n < len(f.list) && n < limit && f.list[n].end.WorkerID == f.list[0].end.WorkerID {
+		n++
+	}
+	out := f.list[:n:n]
+	if f.list = f.list[n:]; len(f.list) == 0 {
+		f.list = nil
+	}
+	return out
+}
+
+// flushing commits what ended: one transaction after the other, each with all that waits, no fixed pause.
+func (e *Engine) flushing() {
+	defer close(e.flushDone)
+	for {
+		select {
+		case <-e.fin.wake:
+			runtime.Gosched() // lets siblings of the first end report too
+		case <-e.fin.closed:
+			e.flushAll()
+			return
+		case <-e.ctx.Done():
+			return
+		}
+		e.flushAll()
+	}
+}
+
+// flushAll commits until nothing waits.
+func (e *Engine) flushAll() {
+	for e.ctx.Err() == nil {
+		batch := e.fin.take(e.o.MaxFlush)
+		gone := e.takeEmptied(batch)
+		if len(batch) == 0 && len(gone.Emptied) == 0 {
+			return
+		}
+		e.flush(batch, gone)
+		full := e.fin.size() >= e.o.MaxResults
+		e.fin.n.Add(-int64(len(batch)))
+		if full {
+			e.calling.ring()
+		}
+	}
+}
+
+// takeEmptied prepares the transaction of a batch: its endings, and the claims of which nothing is left in memory.
+func (e *Engine) takeEmptied(batch []*run) task.FinishBatch {
+	fb := task.FinishBatch{Endings: make([]*task.Ending, 0, len(batch))}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range batch {
+		fb.Endings = append(fb.Endings, &r.end)
+		e.drop(r)
+	}
+	if len(batch) > 0 {
+		fb.WorkerID = batch[0].end.WorkerID
+	} else if len(e.emptied) > 0 {
+		fb.WorkerID = e.emptied[0].worker
+	}
+	rest := e.emptied[:0]
+	for _, c := range e.emptied {
+		if c.worker == fb.WorkerID && len(fb.Emptied) < maxClaim {
+			fb.Emptied = append(fb.Emptied, c.id)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	e.emptied = rest
+	return fb
+}
+
+// drop counts a task of a claim as not in memory any more. Engine.mu is held.
+func (e *Engine) drop(r *run) {
+	if r.claim.left--; r.claim.left == 0 {
+		e.emptied = append(e.emptied, r.claim)
+	}
+}
+
+// flush commits one batch. While the database is gone it tries again until the engine is killed; a batch that the store
+// refuses is halved until the guilty end is alone.
+func (e *Engine) flush(batch []*run, fb task.FinishBatch) {
+	pause := 20 * time.Millisecond
+	for {
+		bells, err := e.o.Store.Finish(e.ctx, fb)
+		if err == nil {
+			e.committed(batch, fb, bells)
+			return
+		}
+		if e.ctx.Err() != nil {
+			return
+		}
+		e.log.Warn("results not committed", "tasks", len(batch), "err", err)
+		if !transient(err) {
+			e.halve(batch, fb, err)
+			return
+		}
+		if !e.sleep(pause, nil) {
+			return
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// transient reports whether the same transaction may succeed later.
+func transient(err error) bool {
+	return task.KindOf(err) == task.Unavailable || errors.Is(err, task.ErrOutcomeUnknown) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// halve commits a refused batch in two halves. A single end that is refused goes once more without what its handler
+// wrote, then back to the queue of tasks as lost.
+func (e *Engine) halve(batch []*run, fb task.FinishBatch, err error) {
+	if len(batch) > 1 {
+		mid := len(batch) / 2
+		e.flush(batch[:mid], task.FinishBatch{WorkerID: fb.WorkerID, Endings: fb.Endings[:mid]})
+		e.flush(batch[mid:], task.FinishBatch{WorkerID: fb.WorkerID, Endings: fb.Endings[mid:], Emptied: fb.Emptied})
+		return
+	}
+	if len(batch) == 0 {
+		e.forgetClaims(fb.Emptied)
+		return
+	}
+	end := &batch[0].end
+	if end.Result == nil && end.Log == nil && end.ErrCode == "result_refused" {
+		e.log.Error("end cannot be stored; the task is released as lost", "task", end.TaskID, "err", err)
+		e.chores.add(chore{r: batch[0], do: releaseLost})
+		e.forgetClaims(fb.Emptied)
+		return
+	}
+	end.Result, end.Log, end.ErrCode, end.ErrMessage = nil, nil, "result_refused", "the store refused what the handler reported"
+	e.flush(batch, fb)
+}
+
+// forgetClaims takes claims out of memory, so that the self-check releases what they still hold.
+func (e *Engine) forgetClaims(ids []int64) {
+	e.mu.Lock()
+	for _, id := range ids {
+		delete(e.claims, id)
+	}
+	e.mu.Unlock()
+}
+
+// committed counts a batch, says what was fenced and rings the bells of retries.
+func (e *Engine) committed(batch []*run, fb task.FinishBatch, bells []task.Bell) {
+	e.forgetClaims(fb.Emptied)
+	if len(batch) == 0 {
+		return
+	}
+	e.o.Metrics.Flush("finish", len(batch))
+	e.count(batch)
+	if len(bells) > 0 && e.o.Ringer != nil {
+		e.o.Ringer.Ring(withItems(bells, batch)...)
+	}
+}
+
+// tally is a row of the finished metric.
+type tally struct {
+	queue   string
+	outcome task.Outcome
+}
+
+// count sums a batch for the metrics and logs what was fenced, one line for all of it.
+func (e *Engine) count(batch []*run) {
+	sums := map[tally]int{}
+	retried := 0
+	var fenced []byte
+	n := 0
+	last, run := tally{}, 0
+	for _, r := range batch {
+		if r.end.Fenced {
+			if n++; n <= 20 {
+				fenced = append(strconv.AppendInt(fenced, r.end.TaskID, 10), ' ')
+			}
+			continue
+		}
+		if t := (tally{r.lane.Queue, r.end.Outcome}); t == last {
+			run++
+		} else {
+			sums[last] += run
+			last, run = t, 1
+		}
+		if r.end.To == task.Waiting && r.end.Final != task.Cancelled && r.end.Outcome != task.OutcomeSnoozed {
+			retried++
+		}
+	}
+	sums[last] += run
+	for t, k := range sums {
+		if k > 0 {
+			e.o.Metrics.Finished(t.queue, t.outcome.String(), k)
+		}
+	}
+	if retried > 0 {
+		e.o.Metrics.Retried(retried)
+	}
+	if n > 0 {
+		e.o.Metrics.Fenced(n)
+		e.log.Warn("results dropped: the tasks went to other attempts", "n", n, "tasks", string(fenced))
+	}
+}
+
+// withItems adds what is known of the tasks of new bells, so that nobody has to read them from the database.
+func withItems(bells []task.Bell, batch []*run) []task.Rung {
+	byID := make(map[int64]*run, len(batch))
+	for _, r := range batch {
+		byID[r.end.TaskID] = r
+	}
+	out := make([]task.Rung, len(bells))
+	for i, b := range bells {
+		out[i].Bell = b
+		for _, id := range b.TaskIDs {
+			if r := byID[id]; r != nil && len(r.item.Body) > 0 && len(r.item.Body) <= task.MaxInlineBody {
+				out[i].Items = append(out[i].Items, r.again())
+			}
+		}
+	}
+	return out
+}
+
+// again is the item of the task's next attempt.
+func (r *run) again() task.Item {
+	it := r.item
+	if r.end.Outcome != task.OutcomeSnoozed {
+		it.Failures++
+	}
+	it.Flags |= task.HasAttempts
+	return it
+}

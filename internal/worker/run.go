@@ -1,0 +1,75 @@
+package worker
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// kind is one kind this worker runs.
+type kind struct {
+	id      int32
+	name    string
+	runner  Runner
+	limited bool // counts against ShellSlots
+}
+
+// claim is one claim row of this worker. left counts its tasks whose end is not committed yet; guarded by Engine.mu.
+type claim struct {
+	id, worker int64
+	lane       *lane
+	left       int
+}
+
+// run is one attempt from its claim to the commit of its end. Fields without a remark are written before the run is shared
+// and never again.
+type run struct {
+	end   task.Ending
+	item  task.Item
+	body  task.Body
+	claim *claim
+	lane  *lane
+	kind  *kind
+	ctx   taskCtx
+	stop  context.CancelCauseFunc
+
+	startedNs atomic.Int64 // monotonic; 0 until the handler starts
+
+	// Guarded by Engine.mu.
+	slot    int32 // -1 when the handler has returned
+	cause   error // why the context was ended; nil: it was not
+	causeNs int64
+	shell   bool // holds a shell slot
+	zombie  bool
+	closed  bool // ended without its handler: what that returns is dropped
+	shown   bool // in the live view
+}
+
+// taskCtx is a handler's context. It is part of its run, so that it costs no allocation of its own, and it knows the
+// deadline that the engine's watch enforces.
+type taskCtx struct {
+	context.Context
+	deadline time.Time
+}
+
+// Deadline is when the task times out.
+func (c *taskCtx) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+
+// job is the attempt as its runner sees it.
+func (r *run) job() Job {
+	return Job{
+		TaskID: r.end.TaskID, AttemptID: r.end.AttemptID, AppID: r.end.AppID, Epoch: r.end.Epoch,
+		Retry: int(r.item.Failures), Kind: r.kind.name, Queue: r.lane.Queue,
+		CreatedAt: r.item.CreatedAt, DueAt: r.end.DueAt, TimeoutMs: r.item.TimeoutMs, Payload: r.body.Payload,
+	}
+}
+
+// live is the attempt as the live view shows it. Engine.mu is held.
+func (r *run) live() task.LiveEntry {
+	return task.LiveEntry{
+		TaskID: r.end.TaskID, AppID: r.end.AppID, Epoch: r.end.Epoch, AttemptID: r.end.AttemptID,
+		Kind: r.kind.name, Queue: r.lane.Queue, StartedAt: r.end.StartedAt, Zombie: r.zombie,
+	}
+}
