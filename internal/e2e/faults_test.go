@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/testkit"
+)
+
+// down is how long each server stays away.
+const down = 1500 * time.Millisecond
+
+// Every server is taken away and brought back while load runs: nothing accepted is lost, nothing runs twice in one epoch,
+// and everything goes on without restarting a single process of Taskweir.
+func TestServersComeAndGoUnderLoad(t *testing.T) {
+	c := cluster(t)
+	logsOnFailure(t, c.Processes()...)
+	before := pids(c)
+	api, rec := newClient(t, c.BaseURL, c.Keys.Bootstrap), newReceiver(t)
+	l := startLoad(t, api, rec)
+	recovered(t, api, rec, "at the start")
+
+	outage(t, c.Redis.Process, func() { accepts(t, api, rec); recovered(t, api, rec, "without Redis") })
+	recovered(t, api, rec, "Redis")
+	outage(t, c.Lookupd.Process, func() { recovered(t, api, rec, "without nsqlookupd") })
+	recovered(t, api, rec, "nsqlookupd")
+	outage(t, c.NSQD[0].Process, func() { accepts(t, api, rec) })
+	recovered(t, api, rec, "nsqd")
+	outage(t, c.MariaDB.Process, func() { says503(t, api, rec) })
+	recovered(t, api, rec, "MariaDB")
+	t.Log("and once more with kill -9")
+	c.MariaDB.Kill()
+	c.NSQD[0].Kill()
+	c.Redis.Kill()
+	time.Sleep(down)
+	revive(t)
+	recovered(t, api, rec, "all at once, killed")
+
+	l.stop(t)
+	if after := pids(c); after != before {
+		t.Errorf("processes were restarted: %s, now %s", before, after)
+	}
+	nothingLeft(t, c)
+}
+
+// outage stops a server, does something meanwhile, and starts it again.
+func outage(t *testing.T, p *testkit.Process, meanwhile func()) {
+	t.Helper()
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	back := time.After(down)
+	meanwhile()
+	<-back
+	if err := p.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// recovered wants a new task to be done soon.
+func recovered(t *testing.T, c *client, r *receiver, what string) {
+	t.Helper()
+	began := time.Now()
+	var id string
+	eventually(t, 15*time.Second, "submits are accepted: "+what, func() bool {
+		answer, err := c.do(t.Context(), http.MethodPost, "/v1/tasks", call(r, "/ok"), "")
+		if err != nil || answer.status != http.StatusCreated {
+			return false
+		}
+		id = idOf(t, answer)
+		return true
+	})
+	eventually(t, 20*time.Second, "a task runs: "+what, func() bool { return c.get(t, id).State == "succeeded" })
+	t.Logf("%s: a new task was done after %v", what, time.Since(began).Round(time.Millisecond))
+}
+
+// accepts wants a submit to be accepted right now.
+func accepts(t *testing.T, c *client, r *receiver) {
+	t.Helper()
+	began := time.Now()
+	c.submit(t, call(r, "/ok"))
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a submit took %v", took)
+	}
+}
+
+// says503 wants a submit to be refused in the documented way right now.
+func says503(t *testing.T, c *client, r *receiver) {
+	t.Helper()
+	began := time.Now()
+	answer, err := c.do(t.Context(), http.MethodPost, "/v1/tasks", call(r, "/ok"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.status != http.StatusServiceUnavailable || answer.header.Get("Retry-After") == "" {
+		t.Errorf("without the database a submit is answered %s, Retry-After %q", answer, answer.header.Get("Retry-After"))
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the refusal took %v", took)
+	}
+}
+
+// nothingLeft wants no bells or claims of the load to be left over in the database.
+func nothingLeft(t *testing.T, c *testkit.Cluster) {
+	t.Helper()
+	left := ""
+	eventually(t, 10*time.Second, "no bells and claims are left over", func() bool {
+		var err error
+		left, err = c.MariaDB.Query(t.Context(), "SELECT (SELECT COUNT(*) FROM taskweir.bells), (SELECT COUNT(*) FROM taskweir.claims), (SELECT COUNT(*) FROM taskweir.tasks WHERE state IN (1, 2, 3))")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return left == "0\t0\t0"
+	})
+}
+
+func pids(c *testkit.Cluster) string {
+	s := ""
+	for _, p := range c.Processes() {
+		s += fmt.Sprintf("%s=%d ", p.Name(), p.PID())
+	}
+	return s
+}
+
+// call is a task that calls a path of the receiver.
+func call(r *receiver, path string) string {
+	return fmt.Sprintf(`{"kind":"http","payload":{"url":"%s%s"},"retry":{"policy":"fixed","baseMs":200,"max":20}}`, r.URL, path)
+}

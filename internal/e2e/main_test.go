@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/testkit"
+)
+
+// built holds the programs, built once for all tests.
+var built = sync.OnceValues(func() (testkit.Programs, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	return testkit.BuildPrograms(ctx, binDir)
+})
+
+// binDir is where they are built.
+var binDir string
+
+func TestMain(m *testing.M) {
+	dir, err := testkit.TempDir()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binDir = dir
+	code := m.Run()
+	if shared != nil {
+		code = max(code, closeShared())
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func programs(t *testing.T) testkit.Programs {
+	t.Helper()
+	p, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+var errNoServers = errors.New("no test servers (TASKWEIR_TEST_MYSQL is not set): make test starts them")
+
+// needServers skips, or fails with CI=true, where separate servers cannot be started.
+func needServers(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped: -short")
+	}
+	if os.Getenv("TASKWEIR_TEST_MYSQL") == "" {
+		testkit.Need(t, errNoServers)
+	}
+	for _, m := range testkit.MissingServers(t.Context()) {
+		testkit.Need(t, m.Err)
+	}
+}
+
+// shared is the cluster that the cluster tests use one after another: two schedulers, two workers.
+var shared *testkit.Cluster
+
+const drainTime = 3 * time.Second
+
+func cluster(t *testing.T) *testkit.Cluster {
+	t.Helper()
+	needServers(t)
+	if shared != nil {
+		revive(t)
+		return shared
+	}
+	c, err := testkit.StartCluster(t.Context(), testkit.ClusterOptions{Programs: programs(t), Schedulers: 2, Workers: 2,
+		Env: []string{"TASKWEIR_WORKER_SHELL=true", "TASKWEIR_DRAIN_TIME=" + drainTime.String()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared = c
+	return c
+}
+
+// revive starts what an earlier test left dead.
+func revive(t *testing.T) {
+	t.Helper()
+	servers := []*testkit.Process{shared.MariaDB.Process, shared.Redis.Process, shared.Lookupd.Process, shared.NSQD[0].Process}
+	for _, p := range append(servers, shared.Processes()...) {
+		if !p.Running() {
+			if err := p.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func closeShared() int {
+	if err := shared.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// logsOnFailure prints the ends of the processes' logs when a test failed.
+func logsOnFailure(t *testing.T, processes ...*testkit.Process) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, p := range processes {
+				t.Logf("--- log of %s\n%s", p.Name(), p.Tail(6<<10))
+			}
+		}
+	})
+}
