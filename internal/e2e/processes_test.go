@@ -237,7 +237,8 @@ func readPID(t *testing.T, file string) int {
 
 // processExists is false for a process that has ended, also while nobody has waited for it yet.
 func processExists(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
+	p, err := os.FindProcess(pid)
+	if err != nil || p.Signal(syscall.Signal(0)) != nil {
 		return false
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
