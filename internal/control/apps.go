@@ -1,0 +1,262 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+const (
+	maxName        = 100 // characters
+	maxCallbackURL = 2048
+	maxWeight      = 1000
+	defaultWeight  = 1
+	bootstrapApp   = "default"
+)
+
+// AppInput is what can be set of an app. Fields that are not set stay as they are.
+type AppInput struct {
+	Name        Maybe[string] // 1–100 characters
+	CallbackURL Maybe[string] // http or https; "": none
+	Weight      Maybe[int64]  // share of a contended lane, 1 … 1,000
+	Paused      Maybe[bool]
+	Broken      []task.FieldError
+}
+
+// CreateApp makes an app with a public key and a signing secret, which is shown this once. Needs scope admin.
+func (s *Service) CreateApp(ctx context.Context, p Principal, in AppInput) (app task.App, signingSecret string, err error) {
+	if err := p.need(task.ScopeAdmin); err != nil {
+		return app, "", err
+	}
+	if err := in.check(true); err != nil {
+		return app, "", err
+	}
+	app, signingSecret, err = s.newApp(in.Name.V)
+	if err != nil {
+		return app, "", err
+	}
+	in.apply(&app)
+	if app, err = s.store.CreateApp(ctx, app); err != nil {
+		return app, "", err
+	}
+	s.audit(p, "app.create", "created", app.Key)
+	return app, signingSecret, nil
+}
+
+// newApp draws a public key of 16 and a secret of 32 characters.
+func (s *Service) newApp(name string) (task.App, string, error) {
+	if s.secrets == nil {
+		return task.App{}, "", errors.New("no way to seal secrets is configured")
+	}
+	secret := randomText(32)
+	sealed, err := s.secrets.Seal([]byte(secret))
+	if err != nil {
+		return task.App{}, "", fmt.Errorf("seal signing secret: %w", err)
+	}
+	return task.App{Key: randomText(16), Name: name, Weight: defaultWeight, Secret: sealed, CreatedAt: s.clock.Now()}, secret, nil
+}
+
+// randomText draws n characters of a-z and 2-7, five random bits each.
+func randomText(n int) string {
+	raw := make([]byte, (n*5+7)/8)
+	rand.Read(raw) // never fails
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw))[:n]
+}
+
+func (in AppInput) check(create bool) error {
+	f := faults{fields: in.Broken}
+	if n := utf8.RuneCountInString(in.Name.V); in.Name.Set && (n < 1 || n > maxName || !printable(in.Name.V)) {
+		f.add("name", "length", "must be 1 … 100 printable characters")
+	} else if create && !in.Name.Set && !f.has("name") {
+		f.add("name", "required", "is required")
+	}
+	if in.CallbackURL.Set && in.CallbackURL.V != "" {
+		if msg := checkURL(in.CallbackURL.V); msg != "" {
+			f.add("callbackUrl", "format", msg)
+		}
+	}
+	f.inRange("weight", in.Weight, 1, maxWeight)
+	return f.err()
+}
+
+func (in AppInput) apply(a *task.App) {
+	a.Name = in.Name.or(a.Name)
+	a.CallbackURL = in.CallbackURL.or(a.CallbackURL)
+	a.Weight = int(in.Weight.or(int64(a.Weight)))
+	a.Paused = in.Paused.or(a.Paused)
+}
+
+// checkURL says what is wrong with a URL that we shall call. Where it leads is checked when it is dialled, after DNS.
+func checkURL(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case len(s) > maxCallbackURL:
+		return fmt.Sprintf("must be at most %d bytes", maxCallbackURL)
+	case err != nil, u.Host == "", u.Hostname() == "":
+		return "must be an absolute URL with a host"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "must be http or https"
+	case u.User != nil:
+		return "must not hold a user name or password"
+	case u.Fragment != "":
+		return "must not have a fragment"
+	}
+	return ""
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// Apps lists the apps: an admin sees all, others their own. Needs scope read.
+func (s *Service) Apps(ctx context.Context, p Principal) ([]task.App, error) {
+	if err := p.need(task.ScopeRead); err != nil {
+		return nil, err
+	}
+	if p.Scope >= task.ScopeAdmin {
+		return s.store.Apps(ctx)
+	}
+	app, err := s.store.AppByID(ctx, p.App.ID)
+	return []task.App{app}, err
+}
+
+// App gives an app by its public key: an admin any, others their own. Needs scope read.
+func (s *Service) App(ctx context.Context, p Principal, key string) (task.App, error) {
+	if err := p.need(task.ScopeRead); err != nil {
+		return task.App{}, err
+	}
+	if p.Scope < task.ScopeAdmin && key != p.App.Key {
+		return task.App{}, task.Missing("app")
+	}
+	if len(key) > 64 {
+		return task.App{}, task.Missing("app")
+	}
+	return s.store.AppByKey(ctx, key)
+}
+
+// UpdateApp changes what is set in the input. guard, when not nil, is asked with the app as it is and may refuse. Needs
+// scope admin.
+func (s *Service) UpdateApp(ctx context.Context, p Principal, key string, in AppInput, guard func(task.App) error) (task.App, error) {
+	if err := p.need(task.ScopeAdmin); err != nil {
+		return task.App{}, err
+	}
+	if err := in.check(false); err != nil {
+		return task.App{}, err
+	}
+	app, err := s.App(ctx, p, key)
+	if err != nil {
+		return task.App{}, err
+	}
+	if guard != nil {
+		if err := guard(app); err != nil {
+			return task.App{}, err
+		}
+	}
+	in.apply(&app)
+	if err := s.store.UpdateApp(ctx, app); err != nil {
+		return task.App{}, err
+	}
+	s.creds.forget()
+	s.audit(p, "app.update", "updated", app.Key)
+	return app, nil
+}
+
+// CreateAPIKey makes an API key for an app. The key is shown this once; only its hash is stored. Needs scope admin.
+func (s *Service) CreateAPIKey(ctx context.Context, p Principal, appKey, name, scope string) (k task.APIKey, plain string, err error) {
+	if err := p.need(task.ScopeAdmin); err != nil {
+		return k, "", err
+	}
+	var f faults
+	sc, ok := ParseScope(scope)
+	if !ok {
+		f.add("scope", "one_of", "must be read, submit, manage or admin")
+	}
+	if utf8.RuneCountInString(name) > maxName || !printable(name) {
+		f.add("name", "length", "must be at most 100 printable characters")
+	}
+	if err := f.err(); err != nil {
+		return k, "", err
+	}
+	app, err := s.App(ctx, p, appKey)
+	if err != nil {
+		return k, "", err
+	}
+	raw := make([]byte, 32)
+	rand.Read(raw) // never fails
+	plain = "tw_" + base64.RawURLEncoding.EncodeToString(raw)
+	k, err = s.store.CreateAPIKey(ctx, task.APIKey{AppID: app.ID, Hash: sha256.Sum256([]byte(plain)), Hint: hint(plain), Name: name, Scope: sc, CreatedAt: s.clock.Now()})
+	if err != nil {
+		return k, "", err
+	}
+	s.creds.forget()
+	s.audit(p, "key.create", "for", app.Key, "created", k.ID, "scope", scope)
+	return k, plain, nil
+}
+
+func hint(key string) string { return key[len(key)-4:] }
+
+// APIKeys lists the keys of an app, revoked ones too. Needs scope admin.
+func (s *Service) APIKeys(ctx context.Context, p Principal, appKey string) ([]task.APIKey, error) {
+	if err := p.need(task.ScopeAdmin); err != nil {
+		return nil, err
+	}
+	app, err := s.App(ctx, p, appKey)
+	if err != nil {
+		return nil, err
+	}
+	return s.store.APIKeys(ctx, app.ID)
+}
+
+// RevokeAPIKey ends a key: here at once, in other processes within 5 s. Needs scope admin.
+func (s *Service) RevokeAPIKey(ctx context.Context, p Principal, appKey string, id int64) error {
+	if err := p.need(task.ScopeAdmin); err != nil {
+		return err
+	}
+	app, err := s.App(ctx, p, appKey)
+	if err != nil {
+		return err
+	}
+	if err := s.store.RevokeAPIKey(ctx, app.ID, id); err != nil {
+		return err
+	}
+	s.creds.forget()
+	s.audit(p, "key.revoke", "for", app.Key, "revoked", id)
+	return nil
+}
+
+// Bootstrap takes the configured key over: an API key with scope admin of the app "default", which is made when it is
+// missing. It replaces the bootstrap key of an earlier start. The key is 16–128 printable ASCII characters.
+func (s *Service) Bootstrap(ctx context.Context, key string) error {
+	if len(key) < keyMin || len(key) > keyMax {
+		return fmt.Errorf("the bootstrap key must have %d–%d characters", keyMin, keyMax)
+	}
+	for i := 0; i < len(key); i++ {
+		if key[i] < ' ' || key[i] > '~' || strings.TrimSpace(key) != key {
+			return errors.New("the bootstrap key must consist of printable ASCII characters and not begin or end with a space")
+		}
+	}
+	app, _, err := s.newApp(bootstrapApp)
+	if err != nil {
+		return err
+	}
+	if err := s.store.TakeBootstrapKey(ctx, app, sha256.Sum256([]byte(key)), hint(key)); err != nil {
+		return fmt.Errorf("take the bootstrap key: %w", err)
+	}
+	s.creds.forget()
+	return nil
+}

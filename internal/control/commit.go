@@ -1,0 +1,337 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/metrics"
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// pending is one request on its way through the flusher.
+type pending struct {
+	req  task.Request
+	done chan struct{} // closed when req and its submissions hold the outcome
+
+	// Storage of the common case, a request of one task, so that it costs one allocation.
+	one    [1]*task.Submission
+	sub    task.Submission
+	unique task.Unique
+}
+
+func newPending(appID int32, subs ...*task.Submission) *pending {
+	p := &pending{done: make(chan struct{})}
+	p.req.AppID = appID
+	if len(subs) == 1 {
+		p.one[0] = subs[0]
+		p.req.Tasks = p.one[:]
+	} else {
+		p.req.Tasks = subs
+	}
+	return p
+}
+
+// rowBytes is about what a task costs in a transaction beside its body.
+const rowBytes = 256
+
+func (p *pending) size() (tasks, bytes int) {
+	for _, t := range p.req.Tasks {
+		bytes += len(t.Body) + rowBytes
+	}
+	return len(p.req.Tasks), bytes
+}
+
+// committer turns what gathered into transactions.
+type committer struct {
+	store   Store
+	ringer  Ringer
+	metrics *metrics.Set
+	log     *slog.Logger
+}
+
+// flush commits a batch in as few rounds as its keys allow: usually one.
+func (c *committer) flush(ctx context.Context, batch []*pending) {
+	todo := batch
+	for len(todo) > 0 {
+		round, later := pick(todo)
+		bells := c.commit(ctx, round)
+		for _, p := range round {
+			close(p.done)
+		}
+		c.ring(round, bells)
+		todo = settle(later)
+	}
+}
+
+// deferred is a request that met another of the round in a key.
+type deferred struct {
+	p      *pending
+	leader *task.Submission // has the unique key of p's only task; nil: they met otherwise
+}
+
+// pick chooses requests of which no two share a key; the others keep their order.
+func pick(todo []*pending) (round []*pending, later []deferred) {
+	if !anyKeys(todo) {
+		return todo, nil
+	}
+	taken := make(map[[32]byte]*task.Submission, len(todo))
+	for _, p := range todo {
+		if leader, met := meets(p, taken); met {
+			later = append(later, deferred{p, leader})
+			continue
+		}
+		if p.req.Idem != nil {
+			taken[p.req.Idem.Key] = nil
+		}
+		for _, t := range p.req.Tasks {
+			if t.Unique != nil {
+				taken[t.Unique.Key] = t
+			}
+		}
+		round = append(round, p)
+	}
+	return round, later
+}
+
+func anyKeys(todo []*pending) bool {
+	for _, p := range todo {
+		if p.req.Idem != nil {
+			return true
+		}
+		for _, t := range p.req.Tasks {
+			if t.Unique != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// meets reports whether p shares a key with what is taken. The hashes of idempotency and unique keys never collide: they
+// are of different domains.
+func meets(p *pending, taken map[[32]byte]*task.Submission) (leader *task.Submission, met bool) {
+	if p.req.Idem != nil {
+		if _, ok := taken[p.req.Idem.Key]; ok {
+			return nil, true
+		}
+	}
+	for _, t := range p.req.Tasks {
+		if t.Unique == nil {
+			continue
+		}
+		if leader, ok := taken[t.Unique.Key]; ok {
+			if len(p.req.Tasks) == 1 && p.req.Idem == nil {
+				return leader, true
+			}
+			return nil, true
+		}
+	}
+	return nil, false
+}
+
+// settle answers those whose leader's outcome says everything and gives the rest for the next round. A request with an
+// idempotency key always goes to the database: it may be a replay.
+func settle(later []deferred) []*pending {
+	var todo []*pending
+	for _, d := range later {
+		if d.leader != nil && follow(d.p.req.Tasks[0], d.leader) {
+			close(d.p.done)
+			continue
+		}
+		todo = append(todo, d.p)
+	}
+	return todo
+}
+
+// follow decides a submission by the outcome of an earlier one with the same unique key, stored a moment ago. It cannot
+// when it must replace that one, or when that one left the key free.
+func follow(t, leader *task.Submission) bool {
+	var holder int64
+	var e *task.Error
+	switch {
+	case leader.Err == nil:
+		holder = leader.TaskID
+	case errors.As(leader.Err, &e) && e.Kind == task.Conflict:
+		holder = e.TaskID
+	}
+	if holder == 0 || t.Unique.OnConflict == task.OnConflictReplace {
+		return false
+	}
+	if t.Unique.OnConflict == task.OnConflictKeep {
+		t.TaskID, t.Kept = holder, true
+	} else {
+		t.Err = &task.Error{Kind: task.Conflict, Code: "unique_key_taken", Message: "another task has this unique key", TaskID: holder}
+	}
+	return true
+}
+
+// commit writes the requests of one round and sets the outcome on each.
+func (c *committer) commit(ctx context.Context, round []*pending) []task.Bell {
+	reqs := make([]*task.Request, len(round))
+	n, fresh := 0, 0
+	for i, p := range round {
+		reqs[i] = &p.req
+		n += len(p.req.Tasks)
+		for _, t := range p.req.Tasks {
+			if t.ID == 0 {
+				fresh++
+			}
+		}
+	}
+	if fresh > 0 {
+		first, err := c.store.TaskIDs(ctx, fresh)
+		if err != nil {
+			refuse(reqs, err)
+			return nil
+		}
+		number(reqs, first)
+	}
+	c.metrics.Flush("submit", n)
+	return c.submit(ctx, reqs)
+}
+
+func number(reqs []*task.Request, next int64) {
+	for _, r := range reqs {
+		for _, t := range r.Tasks {
+			if t.ID == 0 {
+				t.ID = next
+				next++
+			}
+		}
+	}
+}
+
+// submit is one transaction, or as many as it takes to find the task that spoils it.
+func (c *committer) submit(ctx context.Context, reqs []*task.Request) []task.Bell {
+	bells, err := c.store.Submit(ctx, reqs)
+	switch {
+	case err == nil:
+		return bells
+	case errors.Is(err, task.ErrOutcomeUnknown):
+		refuse(reqs, outcomeUnknown(err))
+		return nil
+	case task.KindOf(err) == task.Unavailable || ctx.Err() != nil:
+		refuse(reqs, err)
+		return nil
+	case len(reqs) > 1:
+		reset(reqs)
+		half := len(reqs) / 2
+		return append(c.submit(ctx, reqs[:half]), c.submit(ctx, reqs[half:])...)
+	case len(reqs[0].Tasks) > 1:
+		reset(reqs)
+		return c.halve(ctx, reqs[0])
+	}
+	c.log.Error("a task cannot be stored", "task", reqs[0].Tasks[0].ID, "app", reqs[0].AppID, "error", err)
+	reset(reqs)
+	reqs[0].Tasks[0].Err = err
+	return nil
+}
+
+// halve commits a request in two transactions. The first that creates a task remembers the idempotency key.
+func (c *committer) halve(ctx context.Context, r *task.Request) []task.Bell {
+	half := len(r.Tasks) / 2
+	a := &task.Request{AppID: r.AppID, Idem: r.Idem, Tasks: r.Tasks[:half]}
+	bells := c.submit(ctx, []*task.Request{a})
+	if r.Replayed, r.Err = a.Replayed, a.Err; a.Replayed {
+		return bells
+	}
+	b := &task.Request{AppID: r.AppID, Tasks: r.Tasks[half:]}
+	if r.Idem != nil && !anyCreated(a.Tasks) {
+		b.Idem = r.Idem
+	}
+	if a.Err != nil && task.KindOf(a.Err) == task.Conflict {
+		return bells // the key was used for another request
+	}
+	r.Err = nil
+	blame(a)
+	bells = append(bells, c.submit(ctx, []*task.Request{b})...)
+	blame(b)
+	return bells
+}
+
+// blame moves the error of a part to its tasks: the other part may have gone well.
+func blame(part *task.Request) {
+	if part.Err == nil {
+		return
+	}
+	for _, t := range part.Tasks {
+		t.Err = part.Err
+	}
+}
+
+func anyCreated(ts []*task.Submission) bool {
+	for _, t := range ts {
+		if t.Created {
+			return true
+		}
+	}
+	return false
+}
+
+func refuse(reqs []*task.Request, err error) {
+	reset(reqs)
+	for _, r := range reqs {
+		r.Err = err
+	}
+}
+
+// reset takes back what a transaction that was rolled back has set.
+func reset(reqs []*task.Request) {
+	for _, r := range reqs {
+		r.Replayed, r.Err = false, nil
+		for _, t := range r.Tasks {
+			t.Created, t.Kept, t.TaskID, t.CreatedAt, t.Err = false, false, 0, 0, nil
+		}
+	}
+}
+
+func outcomeUnknown(cause error) error {
+	return &task.Error{Kind: task.Unavailable, Code: "outcome_unknown", RetryAfter: time.Second, Cause: cause,
+		Message: "it is not known whether the request was stored; repeat it with the same Idempotency-Key"}
+}
+
+// ring hands the bells to the ringer with what is known of their tasks, so that workers need not read it.
+func (c *committer) ring(round []*pending, bells []task.Bell) {
+	created := 0
+	for _, p := range round {
+		for _, t := range p.req.Tasks {
+			if t.Created {
+				created++
+			}
+		}
+	}
+	c.metrics.Submitted(created)
+	if len(bells) == 0 {
+		return
+	}
+	byID := make(map[int64]*task.Submission, created)
+	for _, p := range round {
+		for _, t := range p.req.Tasks {
+			if t.Created {
+				byID[t.ID] = t
+			}
+		}
+	}
+	rungs := make([]task.Rung, 0, len(bells))
+	items := make([]task.Item, 0, created)
+	for _, b := range bells {
+		from := len(items)
+		for _, id := range b.TaskIDs {
+			if t := byID[id]; t != nil {
+				items = append(items, itemOf(t))
+			}
+		}
+		rungs = append(rungs, task.Rung{Bell: b, Items: items[from:len(items):len(items)]})
+	}
+	c.ringer.Ring(rungs...)
+}
+
+func itemOf(t *task.Submission) task.Item {
+	it := task.Item{ID: t.ID, KindID: t.KindID, TimeoutMs: t.TimeoutMs, Flags: t.Flags, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
+	if len(t.Body) <= task.MaxInlineBody {
+		it.Body = t.Body
+	}
+	return it
+}

@@ -1,0 +1,99 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/taskweir/taskweir/internal/flush"
+	"github.com/taskweir/taskweir/internal/metrics"
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// Secrets seals what must be read back later, such as an app's signing secret.
+type Secrets interface {
+	Seal(plain []byte) ([]byte, error)
+}
+
+// Options are what a Service is made of.
+type Options struct {
+	Store  Store  // required
+	Ringer Ringer // required
+	Clock  Clock  // required: the database's clock
+	// Signals is the way to workers and the live view. nil: there is none, workers hear of everything at their next beat.
+	Signals Signals
+	// Lanes is the table of lanes that others keep fresh; nil: the service reads its own, once a second.
+	Lanes LaneTable
+	// Checks names the built-in kinds and how the payload of each is checked at submit (nil: anything goes). The fields of
+	// what they answer are paths within the payload.
+	Checks map[string]func(payload []byte) []task.FieldError
+	// Secrets seals signing secrets. Required for making apps.
+	Secrets Secrets
+	// BrokerReachable reports whether bells can be published, for verdicts. nil: always.
+	BrokerReachable func() bool
+	Logger          *slog.Logger // nil: slog.Default
+	Metrics         *metrics.Set // nil: none
+}
+
+// LaneTable looks lanes up as read lately.
+type LaneTable interface {
+	Lane(id int32) (task.Lane, bool)
+}
+
+// Service is the use cases. Its methods may be called at once from many goroutines. Errors are *task.Error wherever a
+// client can do something about them; anything else is an internal fault.
+type Service struct {
+	store   Store
+	ringer  Ringer
+	clock   Clock
+	signals Signals
+	table   LaneTable
+	checks  map[string]func([]byte) []task.FieldError
+	secrets Secrets
+	broker  func() bool
+	log     *slog.Logger
+	metrics *metrics.Set
+
+	kinds   kindTable
+	lanes   laneTable
+	creds   credentials
+	workers workerTable
+	flusher *flush.Flusher[*pending]
+	waiting *waiters
+}
+
+// New makes a service and starts its flusher and its poller; it does no I/O. Close ends them.
+func New(o Options) *Service {
+	s := &Service{store: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, table: o.Lanes, checks: o.Checks,
+		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger, metrics: o.Metrics}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	s.kinds.store, s.lanes.store, s.workers.store = o.Store, o.Store, o.Store
+	for name := range o.Checks {
+		s.kinds.builtins = append(s.kinds.builtins, name)
+	}
+	slices.Sort(s.kinds.builtins)
+	c := &committer{store: o.Store, ringer: o.Ringer, metrics: o.Metrics, log: s.log}
+	s.flusher = flush.New(flush.Options[*pending]{Flush: c.flush, Size: (*pending).size})
+	s.waiting = newWaiters(o.Store)
+	return s
+}
+
+// Close refuses further submits, waits until what was accepted is answered, and wakes everybody who waits. When ctx ends
+// first, what is being stored is cut short.
+func (s *Service) Close(ctx context.Context) error {
+	s.waiting.close()
+	return s.flusher.Close(ctx)
+}
+
+// Finished tells the service that tasks ended in this process, so that those who wait for them need not poll.
+func (s *Service) Finished(ids []int64) { s.waiting.finished(ids) }
+
+// Ping reports whether the database answers, for readiness.
+func (s *Service) Ping(ctx context.Context) error { return s.store.Ping(ctx) }
+
+// audit records a mutation with who made it. A submit is not audited: the task says itself who submitted it.
+func (s *Service) audit(p Principal, action string, args ...any) {
+	s.log.Info("audit", append([]any{"action", action, "app", p.App.Key, "key", p.KeyID}, args...)...)
+}
