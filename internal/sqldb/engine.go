@@ -1,0 +1,142 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// engine is what claim, finish, release and the chores keep in memory. Its zero value is ready.
+type engine struct {
+	writerOnce sync.Once
+	writer     int64 // this process's writer of stats rows
+	sizes      atomic.Pointer[laneSizes]
+	hists      histograms
+	foldCursor atomic.Int64 // minutes before it were folded by this process
+}
+
+// statsWriter is this process's writer id in stats. It only keeps writers off each other's rows (an upsert adds), so a
+// random number does: two equal ones would cost a wait, never a count. 0 is the folded row.
+func (s *Store) statsWriter() int64 {
+	s.engine.writerOnce.Do(func() { s.engine.writer = rand.Int64N(1<<53-1) + 1 })
+	return s.engine.writer
+}
+
+// force makes a statement by primary key a range access at every table size (protocol section 3, first rule).
+func (s *Store) force() string {
+	if s.mysql {
+		return " FORCE INDEX (PRIMARY)"
+	}
+	return ""
+}
+
+// locked ends a SELECT that locks the n rows that it names by primary key, in order of column.
+func (s *Store) locked(x *text, column string, n int) *text {
+	x.s(" ORDER BY ").s(column)
+	if s.mysql {
+		x.s(" LIMIT ").n(int64(n)).s(" FOR UPDATE")
+	}
+	return x
+}
+
+// bounded ends a DELETE of the n rows that it names by primary key: without the LIMIT, MariaDB scans small tables.
+func (s *Store) bounded(x *text, column string, n int) *text {
+	if s.mysql {
+		x.s(" ORDER BY ").s(column).s(" LIMIT ").n(int64(n))
+	}
+	return x
+}
+
+// settling bounds how long an unknown commit is looked up, and how often an attempt that was not committed runs again.
+const (
+	settleTimeout = 8 * time.Second
+	settleRuns    = 3
+)
+
+// writeSettled runs fn like write. When the outcome of its COMMIT is not known it is looked up by committed, which must
+// use a locking read: a transaction that the server still holds makes it wait, so the answer is exact. What was not
+// committed runs again; what stays unknown wraps task.ErrOutcomeUnknown.
+func (s *Store) writeSettled(ctx context.Context, fn func(context.Context, tx) error, committed func(context.Context) (bool, error)) error {
+	var err error
+	for range settleRuns {
+		before := err
+		if err = s.write(ctx, fn); err == nil {
+			return nil
+		}
+		if !errors.Is(err, task.ErrOutcomeUnknown) && before == nil {
+			return err
+		}
+		// Also an ordinary error after an unknown outcome is looked up: a duplicate key then means committed.
+		done, lookErr := s.lookUp(ctx, committed)
+		if lookErr != nil {
+			return fmt.Errorf("%w (looking it up: %w)", errors.Join(task.ErrOutcomeUnknown, err), lookErr)
+		}
+		if done {
+			return nil
+		}
+	}
+	return err
+}
+
+// lookUp asks whether a transaction was committed, with a few tries over at most settleTimeout, also when ctx has ended:
+// the caller has to know.
+func (s *Store) lookUp(ctx context.Context, committed func(context.Context) (bool, error)) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	pause := 10 * time.Millisecond
+	for {
+		done, err := committed(ctx)
+		if err == nil {
+			return done, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, err
+		case <-time.After(pause):
+		}
+		pause *= 3
+	}
+}
+
+// shared ends a SELECT of a look-up so that it waits for a transaction that still holds the rows.
+func (s *Store) shared() string {
+	if s.mysql {
+		return " LOCK IN SHARE MODE"
+	}
+	return ""
+}
+
+// forEach runs a reading statement in a transaction and gives each row to scan.
+func forEach(ctx context.Context, t tx, query string, scan func(*sql.Rows) error) error {
+	rows, err := t.query(ctx, query)
+	return eachRow(rows, err, scan)
+}
+
+// readEach runs a reading statement outside of transactions and gives each row to scan.
+func (s *Store) readEach(ctx context.Context, query string, scan func(*sql.Rows) error, args ...any) error {
+	rows, err := s.reader().QueryContext(ctx, query, args...)
+	if err = eachRow(rows, err, scan); err != nil {
+		return s.interpret(err)
+	}
+	return nil
+}
+
+func eachRow(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,77 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+// dbNow is the database's time in ms, within a statement: a lease is compared with one clock, not with each process's
+// idea of it.
+func (s *Store) dbNow() string {
+	if s.mysql {
+		return "CAST(UNIX_TIMESTAMP(SYSDATE(3))*1000 AS SIGNED)"
+	}
+	return "CAST(unixepoch('subsec')*1000 AS INTEGER)"
+}
+
+// Lease takes or renews a lease: granted when it is free, expired or the owner's. The term grows whenever the owner
+// changes. An error says nothing about the lease: who does not know that it holds it, does not.
+func (s *Store) Lease(ctx context.Context, name string, owner int64, ttl time.Duration) (granted bool, term int64, err error) {
+	now, ms := s.dbNow(), ttl.Milliseconds()
+	// Left to right on MySQL: term sees the owner before it changes; SQLite sees the old row everywhere.
+	take := newText(4).s("UPDATE leases SET term=term+(owner<>").n(owner).s("),until=").s(now).s("+").n(ms).s(",owner=").n(owner).
+		s(" WHERE name=? AND (owner=").n(owner).s(" OR until<=").s(now).s(")").String()
+	insert := newText(4).s(s.insertIgnore()).s(" INTO leases (name,owner,term,until) VALUES (?,").n(owner).s(",1,").s(now).s("+").n(ms).s(")").String()
+	err = s.write(ctx, func(ctx context.Context, t tx) error {
+		granted, term = false, 0
+		n, err := t.exec(ctx, take, name)
+		if err == nil && n == 0 {
+			n, err = t.exec(ctx, insert, name)
+		}
+		if err != nil || n == 0 {
+			return err
+		}
+		rows, err := t.query(ctx, "SELECT term FROM leases WHERE name=?", name)
+		granted = true
+		return eachRow(rows, err, func(rows *sql.Rows) error { return rows.Scan(&term) })
+	})
+	if err != nil {
+		return false, 0, err
+	}
+	return granted, term, nil
+}
+
+// insertIgnore begins an INSERT that leaves out rows whose key is there. Only for tables of fixed-size numbers and hashes:
+// on MySQL it forgives other faults of a row too.
+func (s *Store) insertIgnore() string {
+	if s.mysql {
+		return "INSERT IGNORE"
+	}
+	return "INSERT OR IGNORE"
+}
+
+// GiveUpLease frees it if it is the owner's.
+func (s *Store) GiveUpLease(ctx context.Context, name string, owner int64) error {
+	query := newText(1).s("UPDATE leases SET until=0 WHERE name=? AND owner=").n(owner).String()
+	return s.write(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, query, name)
+		return err
+	})
+}
+
+// LeaseOwners gives every lease that has not expired, name to owner.
+func (s *Store) LeaseOwners(ctx context.Context) (map[string]int64, error) {
+	owners := map[string]int64{}
+	err := s.readEach(ctx, "SELECT name,owner FROM leases WHERE until>"+s.dbNow(), func(rows *sql.Rows) error {
+		var name string
+		var owner int64
+		err := rows.Scan(&name, &owner)
+		owners[name] = owner
+		return err
+	})
+	return owners, err
+}
+
+// NewOwner allocates an owner id that was never used.
+func (s *Store) NewOwner(ctx context.Context) (int64, error) { return s.workerID(ctx) }

@@ -1,0 +1,231 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// Purge does one bounded step of the purge walk: it looks at the next tasks by id and deletes those that have been final
+// for long enough, with everything that hangs on them. The walk reads without locks; what it found is looked at again
+// under lock, since a task may be re-opened meanwhile.
+func (s *Store) Purge(ctx context.Context, req task.PurgeRequest) (task.PurgeReport, error) {
+	limit := min(max(1, req.Limit), maxList)
+	var report task.PurgeReport
+	var old []int64
+	seen := 0
+	query := newText(2).s("SELECT id,state,finished_at FROM tasks").s(s.force()).s(" WHERE id>=").n(req.FromID).s(" ORDER BY id LIMIT ").n(int64(limit)).String()
+	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+		var id, finishedAt int64
+		var state task.State
+		if err := rows.Scan(&id, &state, &finishedAt); err != nil {
+			return err
+		}
+		seen++
+		report.NextID = id + 1
+		if state == task.Succeeded && finishedAt < req.SucceededBefore || state.Final() && state != task.Succeeded && finishedAt < req.OthersBefore {
+			old = append(old, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return task.PurgeReport{}, err
+	}
+	if seen < limit {
+		report.NextID = 0
+	}
+	if len(old) == 0 {
+		return report, nil
+	}
+	condition := newText(2).s(" AND (state=4 AND finished_at<").n(req.SucceededBefore).s(" OR state IN (5,6) AND finished_at<").n(req.OthersBefore).s(")").String()
+	err = s.write(ctx, func(ctx context.Context, t tx) error {
+		p := purging{s: s, t: t}
+		if err := s.lockTasks(ctx, t, old, condition, p.add); err != nil {
+			return err
+		}
+		report.Deleted = len(p.ids)
+		return p.run(ctx)
+	})
+	if err != nil {
+		return task.PurgeReport{}, err
+	}
+	return report, nil
+}
+
+// purging is one transaction that deletes locked tasks.
+type purging struct {
+	s     *Store
+	t     tx
+	ids   []int64 // sorted
+	tried []int64 // those with rows in attempts
+	kept  []int64 // those that may have a result
+	named []int64 // those with labels
+	keyed []int64 // those that had a unique key
+	ends  map[endKey][]int64
+}
+
+// endKey is what ends of one DELETE have in common.
+type endKey struct {
+	app   int32
+	state task.State
+}
+
+func (p *purging) add(one *task.Task) {
+	p.ids = append(p.ids, one.ID)
+	if one.Flags.Has(task.HasAttempts) {
+		p.tried = append(p.tried, one.ID)
+	}
+	if one.Flags&(task.HasResult|task.HasAttempts) != 0 { // a re-opened task may have the result of an earlier success
+		p.kept = append(p.kept, one.ID)
+	}
+	if one.Flags.Has(task.HasLabels) {
+		p.named = append(p.named, one.ID)
+	}
+	if one.Flags.Has(task.HasUnique) {
+		p.keyed = append(p.keyed, one.ID)
+	}
+	if one.State != task.Succeeded {
+		if p.ends == nil {
+			p.ends = map[endKey][]int64{}
+		}
+		k := endKey{one.AppID, one.State}
+		p.ends[k] = append(p.ends[k], one.ID)
+	}
+}
+
+func (p *purging) run(ctx context.Context) error {
+	if len(p.ids) == 0 {
+		return nil
+	}
+	keys, err := uniqueKeysOf(ctx, p.t, p.keyed) // before the bodies that name them
+	if err != nil {
+		return err
+	}
+	if err := p.deleteByID(ctx, "tasks", p.ids); err != nil {
+		return err
+	}
+	if err := p.deleteByID(ctx, "payloads", p.ids); err != nil {
+		return err
+	}
+	if err := p.deleteByID(ctx, "results", p.kept); err != nil {
+		return err
+	}
+	if err := p.deleteMany(ctx, "attempts", "task_id", "task_id,epoch", p.tried); err != nil {
+		return err
+	}
+	if err := p.deleteMany(ctx, "task_labels", "id", "id", p.named); err != nil {
+		return err
+	}
+	if err := p.deleteEnds(ctx); err != nil {
+		return err
+	}
+	return p.s.deleteKeys(ctx, p.t, keys, p.keyed, " AND scope<>3") // a window ends by time
+}
+
+// deleteByID deletes the rows of a table that has one per task, or none.
+func (p *purging) deleteByID(ctx context.Context, table string, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	x := newText(len(ids)).s("DELETE FROM ").s(table).s(" WHERE id IN (").ids(ids).s(")")
+	_, err := p.t.exec(ctx, p.s.bounded(x, "id", len(ids)).String())
+	return err
+}
+
+// deleteMany deletes the rows of a table that has several per task, a list at a time.
+func (p *purging) deleteMany(ctx context.Context, table, column, order string, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	x := newText(len(ids)).s("DELETE FROM ").s(table).s(" WHERE ").s(column).s(" IN (").ids(ids).s(")")
+	query := p.s.bounded(x, order, maxList).String()
+	for {
+		n, err := p.t.exec(ctx, query)
+		if err != nil || n < maxList || !p.s.mysql {
+			return err
+		}
+	}
+}
+
+func (p *purging) deleteEnds(ctx context.Context) error {
+	order := make([]endKey, 0, len(p.ends))
+	for k := range p.ends {
+		order = append(order, k)
+	}
+	slices.SortFunc(order, func(a, b endKey) int {
+		if a.app != b.app {
+			return int(a.app) - int(b.app)
+		}
+		return int(a.state) - int(b.state)
+	})
+	for _, k := range order {
+		ids := p.ends[k]
+		x := newText(len(ids)).s("DELETE FROM ends WHERE app_id=").n(int64(k.app)).s(" AND state=").n(int64(k.state)).s(" AND id IN (").ids(ids).s(")")
+		if _, err := p.t.exec(ctx, p.s.bounded(x, "app_id,state,id", len(ids)).String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PurgeKeys deletes idempotency rows, window keys and rows of gone workers that are past their time, at most limit of
+// each, and gives how many rows it deleted.
+func (s *Store) PurgeKeys(ctx context.Context, now int64, limit int) (int, error) {
+	limit = min(max(1, limit), maxList)
+	total := 0
+	for _, table := range []struct{ name, expired string }{
+		{"idempotency", newText(1).s(" expires_at<=").n(now).String()},
+		{"unique_keys", newText(1).s(" expires_at BETWEEN 1 AND ").n(now).String()},
+	} {
+		n, err := s.purgeKeys(ctx, table.name, table.expired, limit)
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	n, err := s.purgeWorkers(ctx, now, limit)
+	return total + n, err
+}
+
+func (s *Store) purgeKeys(ctx context.Context, table, expired string, limit int) (int, error) {
+	var keys [][32]byte
+	query := newText(1).s("SELECT k FROM ").s(table).s(" WHERE").s(expired).s(" ORDER BY expires_at LIMIT ").n(int64(limit)).String()
+	if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+		var raw sql.RawBytes
+		err := rows.Scan(&raw)
+		keys = append(keys, [32]byte{})
+		copy(keys[len(keys)-1][:], raw)
+		return err
+	}); err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	slices.SortFunc(keys, compareKeys)
+	x := newText(4 * len(keys)).s("DELETE FROM ").s(table).s(" WHERE k IN (").keys(keys).s(") AND").s(expired)
+	query = s.bounded(x, "k", len(keys)).String()
+	return s.deleted(ctx, query)
+}
+
+// purgeWorkers deletes rows of workers that have been gone for a day. Claims of an unknown worker are orphans too, so
+// nothing depends on the row.
+func (s *Store) purgeWorkers(ctx context.Context, now int64, limit int) (int, error) {
+	ids, err := s.ids(ctx, newText(2).s("SELECT id FROM workers WHERE state=3 AND beat_at<").n(now-goneKept).s(" ORDER BY id LIMIT ").n(int64(limit)).String())
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	x := newText(len(ids)).s("DELETE FROM workers WHERE id IN (").ids(ids).s(") AND state=3")
+	return s.deleted(ctx, s.bounded(x, "id", len(ids)).String())
+}
+
+// deleted runs one DELETE as a transaction and gives how many rows it deleted.
+func (s *Store) deleted(ctx context.Context, query string) (n int, err error) {
+	err = s.write(ctx, func(ctx context.Context, t tx) error {
+		rows, err := t.exec(ctx, query)
+		n = int(rows)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}

@@ -1,0 +1,173 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// The statements of RING read and never write: a scheduler that rings twice, or two that ring the same bell, cost a
+// message. Their order is due time, then id, which the indexes due and fair give without sorting.
+
+func (s *Store) bells(ctx context.Context, query string) (bells []task.Bell, err error) {
+	err = s.readEach(ctx, query, func(rows *sql.Rows) error {
+		b, err := scanBell(rows)
+		bells = append(bells, b)
+		return err
+	})
+	return bells, err
+}
+
+// LookAhead lists start bells of a shard with from < due_at <= to, in due order.
+func (s *Store) LookAhead(ctx context.Context, shard int, from, to int64, limit int) ([]task.Bell, error) {
+	return s.bells(ctx, newText(8).s("SELECT ").s(bellColumns).s(" FROM bells WHERE shard=").n(int64(shard)).
+		s(" AND kind=0 AND due_at>").n(from).s(" AND due_at<=").n(to).s(" ORDER BY due_at,id LIMIT ").n(int64(limit)).String())
+}
+
+// DueBells lists start bells of a pair that are due by now, after a position, in (due_at, id) order.
+func (s *Store) DueBells(ctx context.Context, laneID, appID int32, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
+	return s.bells(ctx, newText(8).s("SELECT ").s(bellColumns).s(" FROM bells WHERE lane_id=").n(int64(laneID)).s(" AND app_id=").
+		n(int64(appID)).s(" AND kind=0 AND due_at BETWEEN ").n(after.DueAt).s(" AND ").n(now).s(" AND (due_at>").n(after.DueAt).
+		s(" OR id>").n(after.ID).s(") ORDER BY due_at,id LIMIT ").n(int64(limit)).String())
+}
+
+// duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair.
+const duePairsMySQL = "SELECT lane_id,app_id,MIN(due_at) FROM bells FORCE INDEX (fair) WHERE kind=0 GROUP BY lane_id,app_id"
+
+// SQLite has no loose index scan, so its dives are spelled out: each finds the first entry behind a position.
+const (
+	nextPairSQLite = "SELECT lane_id,app_id FROM bells WHERE (lane_id,app_id)>(?,?) ORDER BY lane_id,app_id LIMIT 1"
+	pairDueSQLite  = "SELECT MIN(due_at) FROM bells WHERE lane_id=? AND app_id=? AND kind=0"
+)
+
+// DuePairs lists the (lane, app) pairs that have start bells, each with its earliest due time. It never reads a row per
+// bell: a backlog of millions in one pair costs what one bell does.
+func (s *Store) DuePairs(ctx context.Context) ([]task.LaneApp, error) {
+	if !s.mysql {
+		return s.duePairsSQLite(ctx)
+	}
+	var pairs []task.LaneApp
+	err := s.readEach(ctx, duePairsMySQL, func(rows *sql.Rows) error {
+		var p task.LaneApp
+		err := rows.Scan(&p.LaneID, &p.AppID, &p.MinDue)
+		pairs = append(pairs, p)
+		return err
+	})
+	return pairs, err
+}
+
+func (s *Store) duePairsSQLite(ctx context.Context) ([]task.LaneApp, error) {
+	var pairs []task.LaneApp
+	at := task.LaneApp{LaneID: -1 << 31, AppID: -1 << 31}
+	for {
+		found := false
+		if err := s.readEach(ctx, nextPairSQLite, func(rows *sql.Rows) error {
+			found = true
+			return rows.Scan(&at.LaneID, &at.AppID)
+		}, at.LaneID, at.AppID); err != nil || !found {
+			return pairs, err
+		}
+		var due sql.NullInt64
+		if err := s.readEach(ctx, pairDueSQLite, func(rows *sql.Rows) error { return rows.Scan(&due) }, at.LaneID, at.AppID); err != nil {
+			return pairs, err
+		}
+		if due.Valid { // else it has only expire bells
+			at.MinDue = due.Int64
+			pairs = append(pairs, at)
+		}
+	}
+}
+
+// BellsLeft gives those of the ids that are still in the table, with how many tasks are left in each.
+func (s *Store) BellsLeft(ctx context.Context, ids []int64) (map[int64]int, error) {
+	left := make(map[int64]int, len(ids))
+	for ids = sortedIDs(ids); len(ids) > 0; {
+		part := ids[:min(len(ids), maxList)]
+		ids = ids[len(part):]
+		if err := s.readEach(ctx, newText(len(part)).s("SELECT id,n FROM bells WHERE id IN (").ids(part).s(")").String(), func(rows *sql.Rows) error {
+			var id int64
+			var n int
+			err := rows.Scan(&id, &n)
+			left[id] = n
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+// loadedColumns is what scanLoaded reads, from tasks t and a body.
+const loadedColumns = "t.id,t.kind_id,t.timeout_ms,t.flags,t.failures,t.losses,t.created_at,t.expires_at,t.app_id,t.lane_id,t.due_at,t.holder,"
+
+func scanLoaded(rows *sql.Rows, l *task.Loaded, holder *int64) error {
+	return rows.Scan(&l.ID, &l.KindID, &l.TimeoutMs, &l.Flags, &l.Failures, &l.Losses, &l.CreatedAt, &l.ExpiresAt,
+		&l.AppID, &l.LaneID, &l.DueAt, holder, &l.Body)
+}
+
+// Rungs reads what a message needs of the bells' tasks, in the order of the bells and of their listings: bodies up to
+// task.MaxInlineBody; tasks that do not wait in their bell any more are left out.
+func (s *Store) Rungs(ctx context.Context, bells []task.Bell) ([]task.Rung, error) {
+	rungs := make([]task.Rung, len(bells))
+	at := make(map[int64]int, len(bells))
+	holders := make([]int64, len(bells))
+	var ids []int64
+	for i := range bells {
+		rungs[i].Bell = bells[i]
+		rungs[i].Items = make([]task.Item, 0, len(bells[i].TaskIDs))
+		at[bells[i].ID], holders[i] = i, bells[i].ID
+		ids = append(ids, bells[i].TaskIDs...)
+	}
+	for ids = sortedIDs(ids); len(ids) > 0; {
+		part := ids[:min(len(ids), maxList)]
+		ids = ids[len(part):]
+		query := newText(len(part)).s("SELECT ").s(loadedColumns).s("CASE WHEN LENGTH(p.body)<=").n(task.MaxInlineBody).
+			s(" THEN p.body END FROM tasks t JOIN payloads p ON p.id=t.id WHERE t.id IN (").ids(part).s(") AND t.state=2 ORDER BY t.id").String()
+		if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+			var one task.Loaded
+			var holder int64
+			if err := scanLoaded(rows, &one, &holder); err != nil {
+				return err
+			}
+			if i, ok := at[holder]; ok {
+				rungs[i].Items = append(rungs[i].Items, one.Item)
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return rungs, nil
+}
+
+// Load reads what did not travel in a message. Unknown ids are left out.
+func (s *Store) Load(ctx context.Context, ids []int64) ([]task.Loaded, error) {
+	out := make([]task.Loaded, 0, len(ids))
+	for ids = sortedIDs(ids); len(ids) > 0; {
+		part := ids[:min(len(ids), maxList)]
+		ids = ids[len(part):]
+		query := newText(len(part)).s("SELECT ").s(loadedColumns).
+			s("p.body FROM tasks t JOIN payloads p ON p.id=t.id WHERE t.id IN (").ids(part).s(") ORDER BY t.id").String()
+		if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+			var one task.Loaded
+			var holder int64
+			err := scanLoaded(rows, &one, &holder)
+			out = append(out, one)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// TuneLane writes what writers re-read: credit and bell size.
+func (s *Store) TuneLane(ctx context.Context, laneID int32, credit, bellSize int) error {
+	query := newText(3).s("UPDATE lanes SET credit=").n(int64(max(0, credit))).s(",bell_size=").
+		n(int64(min(max(1, bellSize), task.MaxBellTasks))).s(" WHERE id=").n(int64(laneID)).String()
+	return s.write(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, query)
+		return err
+	})
+}
