@@ -1,0 +1,178 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+const (
+	readMin = 32
+	readMax = 500
+)
+
+// admit says how many of n tasks of an app may be rung in a lane now: all or none of them while pause is the only limit.
+// It is the one place for pauses, rates and concurrency: what may not run is not rung, so nothing spins and no attempt is
+// used.
+func (p *loop) admit(l *laneState, app int32, n int) int {
+	if l.lane.Paused || p.apps[app].Paused {
+		return 0
+	}
+	return n
+}
+
+// fill rings bells of a lane until its window is full or nothing is left to ring.
+func (p *loop) fill(ctx context.Context, l *laneState, now time.Time) error {
+	if now.Before(l.stalled) {
+		return nil
+	}
+	p.reclaimDirect(l, now)
+	p.takeTurns(l)
+	var batch []task.Rung
+	defer func() { p.ring(l, batch, now) }()
+	w, refused := l.window(now), 0
+	for l.unclaimed < w {
+		id, ok := l.drr.next()
+		if !ok || refused > len(l.drr.turns) {
+			return nil
+		}
+		a := l.apps[id]
+		if len(a.ahead) == 0 {
+			more, err := p.readAhead(ctx, l, a, w)
+			if err != nil {
+				return err
+			}
+			if !more {
+				l.drr.deactivate(id)
+			}
+			continue
+		}
+		n := len(a.ahead[0].TaskIDs)
+		if p.admit(l, id, n) < n {
+			l.drr.skip(id)
+			refused++
+			continue
+		}
+		if l.unclaimed > 0 && l.unclaimed+n > w {
+			return nil
+		}
+		r := a.dequeue()
+		l.drr.charge(id, n)
+		l.track(&rungBell{bell: r.Bell, n: n, pressing: true, rungAt: now})
+		batch, refused = append(batch, r), 0
+	}
+	return nil
+}
+
+// takeTurns lets every app take part that has bells to ring or to read.
+func (p *loop) takeTurns(l *laneState) {
+	for id, a := range l.apps {
+		if len(a.ahead) > 0 || !a.tail || a.look {
+			if p.admit(l, id, 1) > 0 {
+				l.drr.activate(id, p.weight(id))
+			} else {
+				l.drr.deactivate(id)
+			}
+		}
+	}
+}
+
+func (p *loop) weight(app int32) int { return max(1, p.apps[app].Weight) }
+
+// readAhead reads due bells of an app after its cursor and reports whether there is anything to ring.
+//
+// At the end of what is due, a little is read again each time: bells become visible in the order of their commits, not of
+// their due times. What is older than that is found by the rescan.
+func (p *loop) readAhead(ctx context.Context, l *laneState, a *appState, want int) (bool, error) {
+	if a.tail && !a.look {
+		return false, nil
+	}
+	a.look = false
+	after := a.cursor
+	if a.tail {
+		after = task.BellAfter{DueAt: min(a.cursor.DueAt-overlapMs, a.minDue-1)}
+	}
+	bells, err := p.dueBells(ctx, l, a, after, readLimit(l, want))
+	if err != nil {
+		a.look = true
+		return false, err
+	}
+	return len(a.ahead) > 0 || !a.tail && len(bells) > 0, nil
+}
+
+// readLimit is how many bells to read for about two windows of tasks.
+func readLimit(l *laneState, want int) int {
+	return min(max(readMin, 2*want/max(1, l.lane.BellSize)), readMax)
+}
+
+// dueBells reads one page after a position and takes in what is new.
+func (p *loop) dueBells(ctx context.Context, l *laneState, a *appState, after task.BellAfter, limit int) ([]task.Bell, error) {
+	ctx, cancel := p.s.query(ctx)
+	defer cancel()
+	bells, err := p.s.o.Store.DueBells(ctx, l.lane.ID, a.id, p.s.o.Clock.Now(), after, limit)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(bells); n > 0 {
+		if last := (task.BellAfter{DueAt: bells[n-1].DueAt, ID: bells[n-1].ID}); later(last, a.cursor) {
+			a.cursor = last
+		}
+	}
+	a.tail = len(bells) < limit
+	p.takeIn(l, a, bells)
+	return bells, nil
+}
+
+func later(x, y task.BellAfter) bool { return x.DueAt > y.DueAt || x.DueAt == y.DueAt && x.ID > y.ID }
+
+// takeIn sorts bells that were read: known ones are left, direct ones are left to their writers for a while, the others
+// wait to be rung.
+func (p *loop) takeIn(l *laneState, a *appState, bells []task.Bell) {
+	now := time.Now()
+	for _, b := range bells {
+		if l.known(a, b.ID) || p.s.ahead.holding(b.ID) {
+			continue
+		}
+		if b.Direct && p.leaveToWriter(l, b, now) {
+			continue
+		}
+		a.enqueue(task.Rung{Bell: b})
+	}
+}
+
+// rescan reads an app's due bells from the start up to its cursor: bells that became due or visible behind it.
+func (p *loop) rescan(ctx context.Context, l *laneState, a *appState, now time.Time) error {
+	if now.Before(a.rescan) {
+		return nil
+	}
+	a.rescan = now.Add(p.s.o.Intervals.Rescan)
+	var after task.BellAfter
+	end, tail := a.cursor, a.tail
+	for range 8 {
+		bells, err := p.dueBells(ctx, l, a, after, readMax)
+		if err != nil {
+			return err
+		}
+		n := len(bells)
+		if n < readMax {
+			return nil // read to the end: tail is true now, and that is right
+		}
+		after = task.BellAfter{DueAt: bells[n-1].DueAt, ID: bells[n-1].ID}
+		if !later(end, after) {
+			return nil
+		}
+	}
+	a.cursor, a.tail = end, tail
+	return nil
+}
+
+// ring gives bells that were tracked to the press.
+func (p *loop) ring(l *laneState, batch []task.Rung, now time.Time) {
+	pack(batch, func(part []task.Rung) {
+		p.s.press.add(job{lane: l.lane, rungs: part, loaded: loaded(part)})
+	})
+	if len(batch) > 0 {
+		l.pollSoon(now)
+	}
+}

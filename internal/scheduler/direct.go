@@ -1,0 +1,71 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+const (
+	graceMax  = time.Second            // a direct bell is its writer's for this long after its time
+	graceFree = 150 * time.Millisecond // … when workers have free slots, so that a bell that was rung would be gone
+	graceWoke = 10 * time.Millisecond  // … when a writer just said that it had no credit
+	wokeFor   = 300 * time.Millisecond
+)
+
+// grace is how long after its due time a direct bell of the lane is left to its writer.
+func (p *loop) grace(l *laneState, now time.Time) time.Duration {
+	switch {
+	case p.creditOf(l) == 0:
+		return 0
+	case now.Sub(p.wokeAt) < wokeFor:
+		return graceWoke
+	case l.unclaimed <= l.slots:
+		return graceFree
+	}
+	return graceMax
+}
+
+// leaveToWriter decides about a due direct bell that was just read. If its writer may be ringing it, it is tracked like
+// one that was rung, so that it counts in the window and is noticed when it stays.
+func (p *loop) leaveToWriter(l *laneState, b task.Bell, now time.Time) bool {
+	age := -p.s.o.Clock.Until(b.DueAt)
+	if age >= p.grace(l, now) || age >= graceMax {
+		return false
+	}
+	l.track(&rungBell{bell: b, n: len(b.TaskIDs), direct: true, rungAt: now, nextAt: now.Add(graceMax - age)})
+	l.pollSoon(now)
+	return true
+}
+
+// reclaimDirect takes over direct bells that their writers do not seem to ring: whose grace is over, or that are more than
+// the writers' credit. They are rung in turn like all others.
+func (p *loop) reclaimDirect(l *laneState, now time.Time) {
+	if l.stillDirect(now) == 0 {
+		return
+	}
+	grace, credit := p.grace(l, now), p.creditOf(l)
+	left := make(map[int32]int)
+	for _, r := range l.rung {
+		if !r.direct {
+			continue
+		}
+		left[r.bell.AppID] += r.n
+		age := -p.s.o.Clock.Until(r.bell.DueAt)
+		if age < grace && age < graceMax && left[r.bell.AppID] <= credit {
+			continue
+		}
+		l.forget(now, r, false)
+		l.app(r.bell.AppID).enqueue(task.Rung{Bell: r.bell})
+	}
+}
+
+// stillDirect counts bells that are left to their writers.
+func (l *laneState) stillDirect(time.Time) (n int) {
+	for _, r := range l.rung {
+		if r.direct {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,34 @@
+// Package scheduler owns lanes: it rings their due bells, fairly, on time and within limits, and does the chores of the
+// database. Any number of schedulers run at once. The work is cut into 16 shards, held by leases and shared evenly; two
+// owners of a shard for a moment are harmless, because everything here is either idempotent or guarded by the store.
+//
+// # Who does what
+//
+// One goroutine, the bell loop (loop.go), owns everything that is known of lanes, so that none of it needs a lock. It
+// looks which (lane, app) pairs have due bells, reads them ahead, and rings them in deficit round robin (drr.go) while the
+// lane's window (window.go) has room. What it rang it remembers until the row is gone (claimed), and rings again what stays
+// (rering.go). It never publishes itself: the press (press.go) reads payloads and publishes, so that a broker that is gone
+// blocks nothing.
+//
+// The look-ahead (lookahead.go) loads bells due within 2 s into a heap, and a precise timer (instants.go) sends them to the
+// press at their instant, never before the database's time plus its measured error. The rest of what is due then goes to
+// the bell loop.
+//
+// Beside them run the leases (leases.go), the view of lanes, apps and workers with the death watch (view.go, death.go),
+// rescue (rescue.go), expiry (expire.go), and the chores that one scheduler at a time does: audit, purge, folding of
+// statistics (chores.go, audit.go, purge.go).
+//
+// # Decisions
+//
+// The promise of admission is that a task of app B starts before more than W (+ credit) further tasks of app A of the same
+// lane do, A's backlog however deep. It holds because the owner looks for new pairs before each refill, a pair that is new
+// is served next, and never more than W tasks are rung and unclaimed.
+//
+// A writer rings what it wrote itself while it has credit. Whether it did cannot be seen in the row, so the owner leaves a
+// direct bell alone for a while (grace in direct.go): for 1 s as a rule, but not at all when the writers have no credit or
+// there are more of such bells than credit allows, and only shortly when nothing stands in its way to a worker.
+//
+// A failed publish is an entry of the window that is rung again soon, and holds its lane back until a publish succeeds.
+//
+// A database that is gone makes every loop wait a little longer each time, up to a second, and go on where it was.
+package scheduler

@@ -1,0 +1,157 @@
+package scheduler
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// laneState is all that the bell loop knows of a lane that it owns.
+type laneState struct {
+	lane  task.Lane
+	slots int     // of workers that serve it
+	done  float64 // attempts per second that the workers report
+	runMs float64 // mean run time; 0: not known
+
+	apps map[int32]*appState
+	drr  drr
+
+	rung      map[int64]*rungBell
+	unclaimed int // tasks in rung
+	meter     meter
+
+	pollAt   time.Time // next look at what is left of rung
+	pollWait time.Duration
+	reringAt time.Time // next look for bells to ring again
+
+	stalled time.Time // publishing failed: nothing new before then
+	stall   time.Duration
+
+	busyAt    time.Time // last time that it was contended
+	contended bool
+	tunedAt   time.Time
+	pubGen    int64 // the publisher's generation at the last look for bells to ring again
+	written   tuning // as last written, until a reading of the lanes shows it
+	writtenAt time.Time
+
+	room *atomic.Int64 // how many tasks the instants may ring
+}
+
+// appState is what is known of one app's bells in a lane.
+type appState struct {
+	id     int32
+	ahead  []task.Rung // read, due and not rung, in order
+	inHead map[int64]bool
+	cursor task.BellAfter // the last bell read
+	tail   bool           // the last read came to the end
+	minDue int64          // earliest due time as of the last look
+	look   bool           // the last look says that something is due: read
+	rescan time.Time      // next read from the start
+}
+
+// rungBell is a bell that was rung, by this scheduler or by its writer, and is not claimed.
+type rungBell struct {
+	bell     task.Bell
+	n        int // tasks left in it
+	direct   bool
+	pressing bool // a job holds it
+	failed   bool // its last publish failed
+	gen      int64
+	rungAt   time.Time
+	nextAt   time.Time // rung again then
+	interval time.Duration
+}
+
+func newLaneState(l task.Lane) *laneState {
+	return &laneState{lane: l, apps: make(map[int32]*appState), rung: make(map[int64]*rungBell), room: new(atomic.Int64)}
+}
+
+// app gives the state of an app, made at first use.
+func (l *laneState) app(id int32) *appState {
+	a := l.apps[id]
+	if a == nil {
+		a = &appState{id: id, tail: true, inHead: make(map[int64]bool)}
+		l.apps[id] = a
+	}
+	return a
+}
+
+// rate is the lane's throughput in tasks per second: what is seen to be claimed, or what the workers report.
+func (l *laneState) rate(now time.Time) float64 { return max(l.meter.rate(now), l.done) }
+
+// window is W.
+func (l *laneState) window(now time.Time) int { return windowSize(l.slots, l.rate(now)) }
+
+// known reports whether a bell is rung or about to be.
+func (l *laneState) known(a *appState, id int64) bool {
+	return l.rung[id] != nil || a.inHead[id]
+}
+
+// enqueue puts bells that are due among those to be rung, in order.
+func (a *appState) enqueue(rungs ...task.Rung) {
+	sorted := true
+	for _, r := range rungs {
+		if a.inHead[r.ID] {
+			continue
+		}
+		if n := len(a.ahead); n > 0 && less(r, a.ahead[n-1]) {
+			sorted = false
+		}
+		a.inHead[r.ID] = true
+		a.ahead = append(a.ahead, r)
+	}
+	if !sorted {
+		slices.SortFunc(a.ahead, func(x, y task.Rung) int {
+			if less(x, y) {
+				return -1
+			}
+			return 1
+		})
+	}
+}
+
+func less(x, y task.Rung) bool { return x.DueAt < y.DueAt || x.DueAt == y.DueAt && x.ID < y.ID }
+
+// dequeue takes the first bell.
+func (a *appState) dequeue() task.Rung {
+	r := a.ahead[0]
+	a.ahead[0] = task.Rung{}
+	a.ahead = a.ahead[1:]
+	delete(a.inHead, r.ID)
+	return r
+}
+
+// track remembers a bell as rung.
+func (l *laneState) track(r *rungBell) {
+	if l.rung[r.bell.ID] == nil {
+		l.rung[r.bell.ID] = r
+		l.unclaimed += r.n
+	}
+}
+
+// forget drops a bell; claimed tells whether that is throughput.
+func (l *laneState) forget(now time.Time, r *rungBell, claimed bool) {
+	if l.rung[r.bell.ID] != r {
+		return
+	}
+	delete(l.rung, r.bell.ID)
+	l.unclaimed -= r.n
+	if claimed {
+		l.meter.add(now, r.n)
+	}
+}
+
+// backlog tells how many apps have bells that are due and not rung.
+func (l *laneState) backlog() (apps int) {
+	for _, a := range l.apps {
+		if len(a.ahead) > 0 || !a.tail {
+			apps++
+		}
+	}
+	return apps
+}
+
+// idle reports whether nothing is known of the lane that must not be forgotten.
+func (l *laneState) idle() bool { return len(l.rung) == 0 && l.backlog() == 0 }

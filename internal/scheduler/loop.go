@@ -1,0 +1,334 @@
+package scheduler
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+const (
+	lookBusy   = 10 * time.Millisecond // between two looks for due pairs while lanes are refilled
+	lookShare  = 20                    // at most one part in this of the time is spent looking
+)
+
+// loop is the bell loop. Its fields belong to its goroutine, but rooms.
+type loop struct {
+	s     *Scheduler
+	lanes map[int32]*laneState
+	apps  map[int32]task.App
+
+	gen      int64 // the publisher's generation
+	wokeAt   time.Time
+	lookAt   time.Time // next look
+	lookCost time.Duration
+	dueNext  int64 // earliest due time that is in the future, as of the last look
+	views    *lanesView
+	workers  *workersView
+	metricAt time.Time
+	b        backoff
+
+	rooms sync.Map // lane id to *atomic.Int64
+}
+
+func newLoop(s *Scheduler) *loop {
+	return &loop{s: s, lanes: make(map[int32]*laneState), b: backoff{log: s.o.Logger, what: "ring bells"}}
+}
+
+func (p *loop) run(ctx context.Context) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-p.s.wake:
+			p.wokeAt = time.Now()
+			p.lookAt = earlier(p.lookAt, p.wokeAt.Add(min(lookBusy, p.lookCost*lookShare)-lookBusy/2))
+		case <-p.s.inbox.notify:
+		}
+		wait, err := p.tick(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			wait = p.b.failed(err)
+			if sleep(ctx, wait) != nil {
+				return
+			}
+			wait = 0
+		} else {
+			p.b.ok()
+		}
+		t.Reset(wait)
+	}
+}
+
+// tick does one round over all lanes and gives how long nothing needs to be done.
+func (p *loop) tick(ctx context.Context) (time.Duration, error) {
+	p.gen = p.s.o.Publisher.Generation()
+	p.refreshViews()
+	p.takeInbox(time.Now())
+	for _, l := range p.lanes {
+		if err := p.poll(ctx, l, time.Now()); err != nil {
+			return 0, err
+		}
+	}
+	if err := p.look(ctx); err != nil {
+		return 0, err
+	}
+	for _, l := range p.lanes {
+		if err := p.serve(ctx, l); err != nil {
+			return 0, err
+		}
+	}
+	p.measure(time.Now())
+	return p.wait(time.Now()), nil
+}
+
+// serve does what one lane needs.
+func (p *loop) serve(ctx context.Context, l *laneState) error {
+	now := time.Now()
+	for _, a := range l.apps {
+		if a.look || len(a.ahead) > 0 || !a.tail {
+			if err := p.rescan(ctx, l, a, now); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.fill(ctx, l, now); err != nil {
+		return err
+	}
+	if err := p.rering(ctx, l, now); err != nil {
+		return err
+	}
+	l.room.Store(int64(p.roomOf(l, now)))
+	return p.tune(ctx, l, now)
+}
+
+// roomOf is how many tasks the instants may ring without asking.
+func (p *loop) roomOf(l *laneState, now time.Time) int {
+	if l.backlog() > 0 || l.lane.Paused || now.Before(l.stalled) {
+		return 0
+	}
+	return l.window(now) - l.unclaimed
+}
+
+// room is the same for other goroutines.
+func (p *loop) room(laneID int32) int {
+	if v, ok := p.rooms.Load(laneID); ok {
+		return int(v.(interface{ Load() int64 }).Load())
+	}
+	lane, ok := p.s.view.lanes.Load().lanes[laneID]
+	if !ok || lane.Paused {
+		return 0
+	}
+	workers := p.s.view.workers.Load()
+	return windowSize(workers.slots(lane.Queue), workers.rate[laneID])
+}
+
+// took says that the instants rang n tasks.
+func (p *loop) took(laneID int32, n int) {
+	if v, ok := p.rooms.Load(laneID); ok {
+		v.(interface{ Add(int64) int64 }).Add(int64(-n))
+	}
+}
+
+// refreshViews takes over new readings of lanes, apps and workers, and drops lanes that are not this scheduler's.
+func (p *loop) refreshViews() {
+	views, workers := p.s.view.lanes.Load(), p.s.view.workers.Load()
+	for id := range p.lanes {
+		if !p.s.leases.owns(id) {
+			delete(p.lanes, id)
+			p.rooms.Delete(id)
+		}
+	}
+	if views == p.views && workers == p.workers {
+		return
+	}
+	p.views, p.workers, p.apps = views, workers, views.apps
+	for id, l := range p.lanes {
+		if lane, ok := views.lanes[id]; ok {
+			l.lane = lane
+		}
+		p.measureWorkers(l)
+	}
+}
+
+func (p *loop) measureWorkers(l *laneState) {
+	l.slots, l.done = p.workers.slots(l.lane.Queue), p.workers.rate[l.lane.ID]
+	if ms := p.workers.runMs[l.lane.ID]; ms > 0 {
+		l.runMs = ms
+	}
+}
+
+// lane gives the state of a lane that this scheduler owns and knows; nil for others.
+func (p *loop) lane(id int32) *laneState {
+	if l := p.lanes[id]; l != nil {
+		return l
+	}
+	lane, ok := p.views.lanes[id]
+	if !ok || !p.s.leases.owns(id) {
+		return nil
+	}
+	l := newLaneState(lane)
+	p.measureWorkers(l)
+	p.lanes[id] = l
+	p.rooms.Store(id, l.room)
+	return l
+}
+
+// takeInbox takes in what others did.
+func (p *loop) takeInbox(now time.Time) {
+	results, due, rung := p.s.inbox.take()
+	for _, j := range rung {
+		if l := p.lane(j.lane.ID); l != nil {
+			for _, r := range j.rungs {
+				l.track(&rungBell{bell: r.Bell, n: len(r.TaskIDs), pressing: true, rungAt: now})
+			}
+		}
+		p.s.ahead.taken(j.rungs)
+	}
+	for _, r := range due {
+		if l := p.lane(r.LaneID); l != nil {
+			if a := l.app(r.AppID); !l.known(a, r.ID) {
+				a.enqueue(r)
+			}
+		}
+	}
+	p.s.ahead.taken(due)
+	for _, res := range results {
+		if l := p.lanes[res.laneID]; l != nil {
+			p.pressedResult(l, res, now)
+		}
+	}
+}
+
+// look asks which pairs have bells, often while there is work and rarely while there is none.
+func (p *loop) look(ctx context.Context) error {
+	start := time.Now()
+	if start.Before(p.lookAt) && !p.lookNow(start) {
+		return nil
+	}
+	qctx, cancel := p.s.query(ctx)
+	defer cancel()
+	pairs, err := p.s.o.Store.DuePairs(qctx)
+	if err != nil {
+		return err
+	}
+	p.s.sawDatabase()
+	p.s.ahead.pairs.Store(&pairs)
+	p.lookCost = time.Since(start)
+	p.lookAt = time.Now().Add(p.s.o.Intervals.Look)
+	p.takePairs(pairs)
+	return nil
+}
+
+// lookNow reports whether a lane is about to be refilled, so that a new app must be seen first.
+func (p *loop) lookNow(now time.Time) bool {
+	last := p.lookAt.Add(-p.s.o.Intervals.Look)
+	if now.Sub(last) < max(lookBusy, p.lookCost*lookShare) {
+		return false
+	}
+	for _, l := range p.lanes {
+		if len(l.rung) > 0 || l.backlog() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// takePairs notes which apps have due bells and when the next becomes due.
+func (p *loop) takePairs(pairs []task.LaneApp) {
+	now := p.s.o.Clock.Now()
+	p.dueNext = 0
+	seen := make(map[laneApp]bool, len(pairs))
+	for _, pair := range pairs {
+		if !p.s.leases.owns(pair.LaneID) {
+			continue
+		}
+		seen[laneApp{pair.LaneID, pair.AppID}] = true
+		if pair.MinDue > now {
+			if p.dueNext == 0 || pair.MinDue < p.dueNext {
+				p.dueNext = pair.MinDue
+			}
+			continue
+		}
+		if l := p.lane(pair.LaneID); l != nil {
+			a := l.app(pair.AppID)
+			a.look, a.minDue = true, pair.MinDue
+		}
+	}
+	for id, l := range p.lanes {
+		for app, a := range l.apps {
+			if !seen[laneApp{id, app}] {
+				a.minDue, a.look, a.tail = 0, false, true
+				if len(a.ahead) == 0 {
+					l.drr.deactivate(app)
+					delete(l.apps, app)
+				}
+			}
+		}
+	}
+}
+
+// wait is how long nothing needs to be done.
+func (p *loop) wait(now time.Time) time.Duration {
+	next := p.lookAt
+	if p.dueNext > 0 {
+		next = earlier(next, now.Add(max(0, p.s.o.Clock.Until(p.dueNext))+pollMin))
+	}
+	for _, l := range p.lanes {
+		if len(l.rung) > 0 {
+			next = earlier(next, l.pollAt)
+			next = earlier(next, l.reringAt)
+		}
+		if !l.stalled.IsZero() && now.Before(l.stalled) {
+			next = earlier(next, l.stalled)
+		}
+	}
+	return max(pollMin, next.Sub(now))
+}
+
+// measure sets the metrics, once a second.
+func (p *loop) measure(now time.Time) {
+	if now.Before(p.metricAt) {
+		return
+	}
+	p.metricAt = now.Add(time.Second)
+	queues := make(map[string]queueLoad)
+	oldestRung := now
+	dbNow := p.s.o.Clock.Now()
+	for _, l := range p.lanes {
+		q := queues[l.lane.Queue]
+		q.slots += p.workers.busy[l.lane.ID] + float64(l.unclaimed)
+		for _, a := range l.apps {
+			if a.minDue > 0 && (q.minDue == 0 || a.minDue < q.minDue) {
+				q.minDue = a.minDue
+			}
+			for _, r := range a.ahead {
+				q.slots += float64(len(r.TaskIDs))
+			}
+		}
+		queues[l.lane.Queue] = q
+		for _, r := range l.rung {
+			oldestRung = earlier(oldestRung, r.rungAt)
+		}
+	}
+	for queue, q := range queues {
+		var age time.Duration
+		if q.minDue > 0 {
+			age = time.Duration(max(0, dbNow-q.minDue)) * time.Millisecond
+		}
+		p.s.o.Metrics.Queue(queue, age, int(q.slots+0.999))
+	}
+	p.s.o.Metrics.Unclaimed(now.Sub(oldestRung))
+}
+
+// queueLoad adds up the lanes of one queue that this scheduler owns.
+type queueLoad struct {
+	minDue int64
+	slots  float64
+}

@@ -1,0 +1,91 @@
+package scheduler
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/metrics"
+)
+
+// Options configure New.
+type Options struct {
+	Store     Store
+	Publisher Publisher
+	Witness   Witness // nil: nobody is told that the database is reached
+	Clock     Clock
+	Logger    *slog.Logger // nil: silent
+	Metrics   *metrics.Set // nil: none
+	// Alone says that this is the only process on its database, by the data folder's lock: there is nobody to share
+	// shards with, and every worker found at the start is dead.
+	Alone     bool
+	Intervals Intervals
+	Retention Retention
+}
+
+// Intervals say how often things happen. Zero fields take the defaults of protocol section 3.
+type Intervals struct {
+	Lease      time.Duration // how long a shard is held without renewal; 5 s
+	LeaseRenew time.Duration // 1.5 s
+	Lanes      time.Duration // re-reading lanes and apps; 500 ms
+	Workers    time.Duration // re-reading workers; 1 s
+	Look       time.Duration // looking for due pairs when idle; 200 ms
+	LookAhead  time.Duration // loading bells that will be due; 1 s
+	Rescan     time.Duration // looking for bells before the cursor; 1 s
+	Expire     time.Duration // 500 ms
+	Rescue     time.Duration // 1 s
+	DeadAfter  time.Duration // same beat for this long: dead; 12 s
+	Rering     time.Duration // least time before a bell is rung again; 2 s
+	ReringMax  time.Duration // most time between two rings of one bell; 5 min
+	Publish    time.Duration // most time one publish may take; 2 s
+	Query      time.Duration // most time one read may take; 3 s
+	AuditWalk  time.Duration // one audit of all tasks; 10 min
+	Purge      time.Duration // between two purge walks; 5 min
+	PurgeKeys  time.Duration // 10 s
+	Fold       time.Duration // 30 s
+}
+
+// Retention says how long ended tasks are kept, in ms; zero fields take the defaults.
+type Retention struct {
+	SucceededMs int64 // 7 days
+	OthersMs    int64 // failed and cancelled; 30 days
+}
+
+func (i *Intervals) setDefaults() {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&i.Lease, 5 * time.Second}, {&i.LeaseRenew, 1500 * time.Millisecond}, {&i.Lanes, 500 * time.Millisecond},
+		{&i.Workers, time.Second}, {&i.Look, 200 * time.Millisecond}, {&i.LookAhead, time.Second}, {&i.Rescan, time.Second},
+		{&i.Expire, 500 * time.Millisecond}, {&i.Rescue, time.Second}, {&i.DeadAfter, 12 * time.Second},
+		{&i.Rering, 2 * time.Second}, {&i.ReringMax, 5 * time.Minute}, {&i.Publish, 2 * time.Second}, {&i.Query, 3 * time.Second},
+		{&i.AuditWalk, 10 * time.Minute}, {&i.Purge, 5 * time.Minute}, {&i.PurgeKeys, 10 * time.Second}, {&i.Fold, 30 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+}
+
+func (r *Retention) setDefaults() {
+	const day = 86_400_000
+	if r.SucceededMs <= 0 {
+		r.SucceededMs = 7 * day
+	}
+	if r.OthersMs <= 0 {
+		r.OthersMs = 30 * day
+	}
+}
+
+func (o *Options) check() error {
+	if o.Store == nil || o.Publisher == nil || o.Clock == nil {
+		return errors.New("scheduler: store, publisher and clock are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Intervals.setDefaults()
+	o.Retention.setDefaults()
+	return nil
+}

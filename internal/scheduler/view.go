@@ -1,0 +1,178 @@
+package scheduler
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// view is what is known of lanes, apps and workers, re-read by goroutines of its own. Readers take a snapshot.
+type view struct {
+	s       *Scheduler
+	lanes   atomic.Pointer[lanesView]
+	workers atomic.Pointer[workersView]
+
+	watch   deathWatch
+	rates   doneRates
+	witness time.Time // when SawDatabase was last said
+}
+
+// lanesView is one reading of lanes and apps.
+type lanesView struct {
+	lanes map[int32]task.Lane
+	apps  map[int32]task.App
+}
+
+// workersView is one reading of workers.
+type workersView struct {
+	alive []task.Worker
+	rate  map[int32]float64 // attempts ended per second, by lane
+	runMs map[int32]float64 // mean run time, by lane
+	busy  map[int32]float64
+}
+
+func newView(s *Scheduler) *view {
+	v := &view{s: s, watch: deathWatch{after: s.o.Intervals.DeadAfter}}
+	v.lanes.Store(&lanesView{})
+	v.workers.Store(&workersView{})
+	return v
+}
+
+// slots counts the slots of workers that take tasks of a queue.
+func (v *workersView) slots(queue string) (n int) {
+	for _, w := range v.alive {
+		if len(w.Info.Queues) == 0 || slices.Contains(w.Info.Queues, queue) {
+			n += w.Info.Slots
+		}
+	}
+	return n
+}
+
+func (v *view) runLanes(ctx context.Context) {
+	v.s.every(ctx, "read lanes", v.s.o.Intervals.Lanes, func(ctx context.Context) (time.Duration, error) {
+		return 0, v.readLanes(ctx)
+	})
+}
+
+func (v *view) readLanes(ctx context.Context) error {
+	ctx, cancel := v.s.query(ctx)
+	defer cancel()
+	lanes, err := v.s.o.Store.Lanes(ctx)
+	if err != nil {
+		return err
+	}
+	apps, err := v.s.o.Store.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	next := &lanesView{lanes: make(map[int32]task.Lane, len(lanes)), apps: make(map[int32]task.App, len(apps))}
+	for _, l := range lanes {
+		next.lanes[l.ID] = l
+	}
+	for _, a := range apps {
+		next.apps[a.ID] = a
+	}
+	v.lanes.Store(next)
+	return nil
+}
+
+func (v *view) runWorkers(ctx context.Context) {
+	v.s.every(ctx, "watch workers", v.s.o.Intervals.Workers, func(ctx context.Context) (time.Duration, error) {
+		return 0, v.pollWorkers(ctx)
+	})
+}
+
+// pollWorkers reads the workers once, bears witness, and declares the dead gone.
+func (v *view) pollWorkers(ctx context.Context) error {
+	qctx, cancel := v.s.query(ctx)
+	defer cancel()
+	workers, err := v.s.o.Store.Workers(qctx, false)
+	if err != nil {
+		v.watch.failed()
+		return err
+	}
+	now := time.Now()
+	v.s.sawDatabase()
+	v.bearWitness(ctx, now)
+	v.workers.Store(v.rates.observe(workers))
+	for _, w := range v.watch.observe(now, workers) {
+		gone, err := v.s.o.Store.DeclareGone(qctx, w.ID, w.BeatAt)
+		if err != nil {
+			return err
+		}
+		if gone {
+			v.s.o.Logger.Warn("worker is dead: the same beat all the time", "worker", w.ID, "host", w.Info.Host, "watched", v.watch.after)
+		}
+	}
+	return nil
+}
+
+// bearWitness tells workers, once a second, that a scheduler reaches the database. Without Redis nobody hears it.
+func (v *view) bearWitness(ctx context.Context, now time.Time) {
+	if v.s.o.Witness == nil || now.Sub(v.witness) < time.Second-time.Second/10 {
+		return
+	}
+	v.witness = now
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := v.s.o.Witness.SawDatabase(ctx); err != nil {
+		v.s.o.Logger.Debug("nobody hears that the database is reached", "err", err)
+	}
+}
+
+// doneRates turns what workers count since their start into rates.
+type doneRates struct {
+	seen map[doneKey]done
+}
+
+type doneKey struct {
+	worker int64
+	lane   int32
+}
+
+type done struct {
+	beatAt int64
+	count  int64
+	rate   float64
+}
+
+// observe makes a view of one reading. A rate is the growth between two beats of one worker.
+func (r *doneRates) observe(workers []task.Worker) *workersView {
+	out := &workersView{rate: map[int32]float64{}, runMs: map[int32]float64{}, busy: map[int32]float64{}}
+	next := make(map[doneKey]done)
+	weight := map[int32]float64{}
+	for _, w := range workers {
+		if w.State != task.WorkerAlive {
+			continue
+		}
+		out.alive = append(out.alive, w)
+		for _, l := range w.Info.Loads {
+			d := r.advance(doneKey{w.ID, l.LaneID}, w.BeatAt, l.Done)
+			next[doneKey{w.ID, l.LaneID}] = d
+			out.rate[l.LaneID] += d.rate
+			share := d.rate + 1e-3
+			out.runMs[l.LaneID] += l.RunMs * share
+			weight[l.LaneID] += share
+			out.busy[l.LaneID] += d.rate * l.RunMs / 1000
+		}
+	}
+	for lane, sum := range weight {
+		out.runMs[lane] /= sum
+	}
+	r.seen = next
+	return out
+}
+
+func (r *doneRates) advance(k doneKey, beatAt, count int64) done {
+	was, known := r.seen[k]
+	switch {
+	case !known:
+		return done{beatAt: beatAt, count: count}
+	case beatAt <= was.beatAt:
+		return was
+	}
+	return done{beatAt, count, float64(max(0, count-was.count)) * 1000 / float64(beatAt-was.beatAt)}
+}
