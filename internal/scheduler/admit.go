@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -10,6 +11,8 @@ import (
 const (
 	readMin = 32
 	readMax = 500
+
+	rescanPages = 32
 )
 
 // admit says how many of n tasks of an app may be rung in a lane now: all or none of them while pause is the only limit.
@@ -93,11 +96,14 @@ func (p *loop) readAhead(ctx context.Context, l *laneState, a *appState, want in
 	if a.tail {
 		after = task.BellAfter{DueAt: min(a.cursor.DueAt-overlapMs, a.minDue-1)}
 	}
-	bells, err := p.dueBells(ctx, l, a, after, readLimit(l, want))
+	limit := readLimit(l, want)
+	bells, err := p.dueBells(ctx, l, a, after, limit)
 	if err != nil {
 		a.look = true
 		return false, err
 	}
+	a.advance(bells, limit)
+	p.takeIn(l, a, bells)
 	return len(a.ahead) > 0 || !a.tail && len(bells) > 0, nil
 }
 
@@ -106,23 +112,24 @@ func readLimit(l *laneState, want int) int {
 	return min(max(readMin, 2*want/max(1, l.lane.BellSize)), readMax)
 }
 
-// dueBells reads one page after a position and takes in what is new.
+// dueBells reads one page after a position.
 func (p *loop) dueBells(ctx context.Context, l *laneState, a *appState, after task.BellAfter, limit int) ([]task.Bell, error) {
 	ctx, cancel := p.s.query(ctx)
 	defer cancel()
-	bells, err := p.s.o.Store.DueBells(ctx, l.lane.ID, a.id, p.s.o.Clock.Now(), after, limit)
-	if err != nil {
-		return nil, err
-	}
+	return p.s.o.Store.DueBells(ctx, l.lane.ID, a.id, p.s.o.Clock.Now(), after, limit)
+}
+
+// advance notes how far a page went that follows on the cursor, or covers it.
+func (a *appState) advance(bells []task.Bell, limit int) {
 	if n := len(bells); n > 0 {
-		if last := (task.BellAfter{DueAt: bells[n-1].DueAt, ID: bells[n-1].ID}); later(last, a.cursor) {
+		if last := positionOf(bells[n-1]); later(last, a.cursor) {
 			a.cursor = last
 		}
 	}
 	a.tail = len(bells) < limit
-	p.takeIn(l, a, bells)
-	return bells, nil
 }
+
+func positionOf(b task.Bell) task.BellAfter { return task.BellAfter{DueAt: b.DueAt, ID: b.ID} }
 
 func later(x, y task.BellAfter) bool { return x.DueAt > y.DueAt || x.DueAt == y.DueAt && x.ID > y.ID }
 
@@ -141,29 +148,37 @@ func (p *loop) takeIn(l *laneState, a *appState, bells []task.Bell) {
 	}
 }
 
-// rescan reads an app's due bells from the start up to its cursor: bells that became due or visible behind it.
+// rescan reads an app's due bells from the start up to its cursor: bells that became due or visible behind it. What it
+// reads is bounded by what is rung and by stragglers, not by the backlog. It does not read on where the backlog is deep, so
+// that no more is held in memory than about to be rung.
 func (p *loop) rescan(ctx context.Context, l *laneState, a *appState, now time.Time) error {
-	if now.Before(a.rescan) {
+	if now.Before(a.rescan) || p.admit(l, a.id, 1) == 0 {
 		return nil
 	}
 	a.rescan = now.Add(p.s.o.Intervals.Rescan)
 	var after task.BellAfter
-	end, tail := a.cursor, a.tail
-	for range 8 {
+	for range rescanPages {
 		bells, err := p.dueBells(ctx, l, a, after, readMax)
 		if err != nil {
 			return err
 		}
-		n := len(bells)
-		if n < readMax {
-			return nil // read to the end: tail is true now, and that is right
-		}
-		after = task.BellAfter{DueAt: bells[n-1].DueAt, ID: bells[n-1].ID}
-		if !later(end, after) {
+		if a.tail {
+			a.look = false
+			a.advance(bells, readMax)
+			p.takeIn(l, a, bells)
 			return nil
 		}
+		n := len(bells)
+		behind := slices.IndexFunc(bells, func(b task.Bell) bool { return later(positionOf(b), a.cursor) })
+		if behind >= 0 {
+			bells = bells[:behind]
+		}
+		p.takeIn(l, a, bells)
+		if behind >= 0 || n < readMax {
+			return nil
+		}
+		after = positionOf(bells[n-1])
 	}
-	a.cursor, a.tail = end, tail
 	return nil
 }
 

@@ -13,7 +13,9 @@ const (
 	wokeFor   = 300 * time.Millisecond
 )
 
-// grace is how long after its due time a direct bell of the lane is left to its writer.
+// grace is how long after its due time a direct bell of the lane is left to its writer. It is about bells that were due
+// when they were written, which need credit. Those that were seen before their time are kept by their writer, who rings
+// them at their instant without asking for credit: they are always left for the longest time.
 func (p *loop) grace(l *laneState, now time.Time) time.Duration {
 	switch {
 	case p.creditOf(l) == 0:
@@ -29,11 +31,11 @@ func (p *loop) grace(l *laneState, now time.Time) time.Duration {
 // leaveToWriter decides about a due direct bell that was just read. If its writer may be ringing it, it is tracked like
 // one that was rung, so that it counts in the window and is noticed when it stays.
 func (p *loop) leaveToWriter(l *laneState, b task.Bell, now time.Time) bool {
-	age := -p.s.o.Clock.Until(b.DueAt)
-	if age >= p.grace(l, now) || age >= graceMax {
+	age, kept := -p.s.o.Clock.Until(b.DueAt), p.s.ahead.kept(b.ID)
+	if age >= graceMax || !kept && age >= p.grace(l, now) {
 		return false
 	}
-	l.track(&rungBell{bell: b, n: len(b.TaskIDs), direct: true, rungAt: now, nextAt: now.Add(graceMax - age)})
+	l.track(&rungBell{bell: b, n: len(b.TaskIDs), direct: true, kept: kept, rungAt: now, nextAt: now.Add(graceMax - age)})
 	l.pollSoon(now)
 	return true
 }
@@ -41,7 +43,7 @@ func (p *loop) leaveToWriter(l *laneState, b task.Bell, now time.Time) bool {
 // reclaimDirect takes over direct bells that their writers do not seem to ring: whose grace is over, or that are more than
 // the writers' credit. They are rung in turn like all others.
 func (p *loop) reclaimDirect(l *laneState, now time.Time) {
-	if l.stillDirect(now) == 0 {
+	if l.stillDirect() == 0 {
 		return
 	}
 	grace, credit := p.grace(l, now), p.creditOf(l)
@@ -50,9 +52,11 @@ func (p *loop) reclaimDirect(l *laneState, now time.Time) {
 		if !r.direct {
 			continue
 		}
-		left[r.bell.AppID] += r.n
 		age := -p.s.o.Clock.Until(r.bell.DueAt)
-		if age < grace && age < graceMax && left[r.bell.AppID] <= credit {
+		if !r.kept {
+			left[r.bell.AppID] += r.n
+		}
+		if age < graceMax && (r.kept || age < grace && left[r.bell.AppID] <= credit) {
 			continue
 		}
 		l.forget(now, r, false)
@@ -61,7 +65,7 @@ func (p *loop) reclaimDirect(l *laneState, now time.Time) {
 }
 
 // stillDirect counts bells that are left to their writers.
-func (l *laneState) stillDirect(time.Time) (n int) {
+func (l *laneState) stillDirect() (n int) {
 	for _, r := range l.rung {
 		if r.direct {
 			n++

@@ -11,17 +11,26 @@ import (
 // minWait keeps the timer from spinning.
 const minWait = 100 * time.Microsecond
 
+// The first bells of an instant are taken alone, so that sorting thousands out does not make them late.
+const (
+	popFirst = 64
+	popMore  = 1024
+)
+
 // runInstants hands over bells at their instant: never before the database's time, plus what it may be wrong by, has
 // reached it.
 func (a *lookAhead) runInstants(ctx context.Context) {
 	t := time.NewTimer(time.Hour)
 	defer t.Stop()
+	most := popFirst
 	for {
-		due, wait := a.popDue()
+		due, wait := a.popDue(most)
 		if len(due) > 0 {
 			a.handOver(due)
+			most = popMore
 			continue
 		}
+		most = popFirst
 		t.Reset(wait)
 		select {
 		case <-ctx.Done():
@@ -32,18 +41,18 @@ func (a *lookAhead) runInstants(ctx context.Context) {
 	}
 }
 
-// popDue takes what is due out of the heap, or tells how long to wait.
-func (a *lookAhead) popDue() (due []task.Rung, wait time.Duration) {
+// popDue takes at most so many bells that are due out of the heap, or tells how long to wait.
+func (a *lookAhead) popDue(most int) (due []task.Rung, wait time.Duration) {
 	late := a.s.o.Clock.Uncertainty()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for len(a.heap) > 0 {
+	for len(a.heap) > 0 && len(due) < most {
 		if wait = a.s.o.Clock.Until(a.heap[0].DueAt) + late; wait > 0 {
 			break
 		}
-		r := heap.Pop(&a.heap).(task.Rung)
-		a.bytes -= bodyBytes(r)
-		due = append(due, r)
+		r := heap.Pop(&a.heap).(*task.Rung)
+		a.bytes -= bodyBytes(*r)
+		due = append(due, *r)
 	}
 	if len(a.heap) == 0 {
 		wait = time.Hour

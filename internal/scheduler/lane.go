@@ -32,7 +32,7 @@ type laneState struct {
 	busyAt    time.Time // last time that it was contended
 	contended bool
 	tunedAt   time.Time
-	pubGen    int64 // the publisher's generation at the last look for bells to ring again
+	pubGen    int64  // the publisher's generation at the last look for bells to ring again
 	written   tuning // as last written, until a reading of the lanes shows it
 	writtenAt time.Time
 
@@ -56,6 +56,7 @@ type rungBell struct {
 	bell     task.Bell
 	n        int // tasks left in it
 	direct   bool
+	kept     bool // with direct: its writer keeps the timer
 	pressing bool // a job holds it
 	failed   bool // its last publish failed
 	gen      int64

@@ -31,10 +31,12 @@ type lookAhead struct {
 	heap  bellHeap
 	held  map[int64]bool // in the heap, or handed over and not yet taken in by the loop
 	bytes int
+
+	writers map[int64]int64 // direct bells seen before their time, and their time: their writers ring them
 }
 
 // bellHeap is ordered by due time.
-type bellHeap []task.Rung
+type bellHeap []*task.Rung
 
 func (h bellHeap) Len() int { return len(h) }
 func (h bellHeap) Less(i, j int) bool {
@@ -43,19 +45,19 @@ func (h bellHeap) Less(i, j int) bool {
 func (h bellHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.
-func (h *bellHeap) Push(x any) { *h = append(*h, x.(task.Rung)) }
+func (h *bellHeap) Push(x any) { *h = append(*h, x.(*task.Rung)) }
 
 // Pop implements heap.Interface.
 func (h *bellHeap) Pop() any {
 	old := *h
 	last := old[len(old)-1]
-	old[len(old)-1] = task.Rung{}
+	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
 	return last
 }
 
 func newLookAhead(s *Scheduler) *lookAhead {
-	return &lookAhead{s: s, wake: make(chan struct{}, 1), held: make(map[int64]bool)}
+	return &lookAhead{s: s, wake: make(chan struct{}, 1), held: make(map[int64]bool), writers: make(map[int64]int64)}
 }
 
 // holding reports whether a bell waits here for its instant.
@@ -63,6 +65,14 @@ func (a *lookAhead) holding(id int64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.held[id]
+}
+
+// kept reports whether a bell is kept by its writer until its instant.
+func (a *lookAhead) kept(id int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, yes := a.writers[id]
+	return yes
 }
 
 // taken says that the loop knows these bells now.
@@ -86,6 +96,7 @@ func (a *lookAhead) runLoad(ctx context.Context) {
 // load reads what is due within the horizon in the shards that have anything.
 func (a *lookAhead) load(ctx context.Context) error {
 	now := a.s.o.Clock.Now()
+	a.forgetWriters(now)
 	for shard, due := range a.shardsDue() {
 		if due > now+horizonMs || !a.s.leases.holds(shard) {
 			continue
@@ -101,6 +112,17 @@ func (a *lookAhead) load(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// forgetWriters drops bells that are the owner's by now.
+func (a *lookAhead) forgetWriters(now int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, due := range a.writers {
+		if due < now-2*graceMax.Milliseconds() {
+			delete(a.writers, id)
+		}
+	}
 }
 
 // shardsDue gives the earliest due time of each shard, from the loop's last look, so that an idle system is not asked
@@ -120,11 +142,9 @@ func (a *lookAhead) shardsDue() map[int]int64 {
 	return out
 }
 
-// wanted leaves out what is held already, and the bells whose writer keeps the timer and has the credit to ring them.
+// wanted leaves out what is held already, and notes the bells whose writers keep the timer.
 func (a *lookAhead) wanted(bells []task.Bell) []task.Bell {
-	lanes := a.s.view.lanes.Load().lanes
 	now := a.s.o.Clock.Now()
-	direct := make(map[laneApp]int)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := bells[:0]
@@ -133,11 +153,8 @@ func (a *lookAhead) wanted(bells []task.Bell) []task.Bell {
 			continue
 		}
 		if b.Direct {
-			k := laneApp{b.LaneID, b.AppID}
-			direct[k] += len(b.TaskIDs)
-			if direct[k] <= lanes[b.LaneID].Credit {
-				continue
-			}
+			a.writers[b.ID] = b.DueAt
+			continue
 		}
 		out = append(out, b)
 	}
@@ -187,7 +204,7 @@ func (a *lookAhead) push(rungs []task.Rung) {
 		if !a.held[r.ID] {
 			a.held[r.ID] = true
 			a.bytes += bodyBytes(r)
-			heap.Push(&a.heap, r)
+			heap.Push(&a.heap, &r)
 		}
 	}
 	a.mu.Unlock()

@@ -3,14 +3,15 @@ package scheduler
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
 
 const (
-	lookBusy   = 10 * time.Millisecond // between two looks for due pairs while lanes are refilled
-	lookShare  = 20                    // at most one part in this of the time is spent looking
+	lookBusy  = 10 * time.Millisecond // between two looks for due pairs while lanes are refilled
+	lookShare = 20                    // at most one part in this of the time is spent looking
 )
 
 // loop is the bell loop. Its fields belong to its goroutine, but rooms.
@@ -22,6 +23,7 @@ type loop struct {
 	gen      int64 // the publisher's generation
 	wokeAt   time.Time
 	lookAt   time.Time // next look
+	lookedAt time.Time
 	lookCost time.Duration
 	dueNext  int64 // earliest due time that is in the future, as of the last look
 	views    *lanesView
@@ -46,7 +48,7 @@ func (p *loop) run(ctx context.Context) {
 		case <-t.C:
 		case <-p.s.wake:
 			p.wokeAt = time.Now()
-			p.lookAt = earlier(p.lookAt, p.wokeAt.Add(min(lookBusy, p.lookCost*lookShare)-lookBusy/2))
+			p.lookAt = earlier(p.lookAt, p.lookedAt.Add(max(pollMin, p.lookCost*lookShare)))
 		case <-p.s.inbox.notify:
 		}
 		wait, err := p.tick(ctx)
@@ -119,7 +121,7 @@ func (p *loop) roomOf(l *laneState, now time.Time) int {
 // room is the same for other goroutines.
 func (p *loop) room(laneID int32) int {
 	if v, ok := p.rooms.Load(laneID); ok {
-		return int(v.(interface{ Load() int64 }).Load())
+		return int(v.(*atomic.Int64).Load())
 	}
 	lane, ok := p.s.view.lanes.Load().lanes[laneID]
 	if !ok || lane.Paused {
@@ -132,7 +134,7 @@ func (p *loop) room(laneID int32) int {
 // took says that the instants rang n tasks.
 func (p *loop) took(laneID int32, n int) {
 	if v, ok := p.rooms.Load(laneID); ok {
-		v.(interface{ Add(int64) int64 }).Add(int64(-n))
+		v.(*atomic.Int64).Add(int64(-n))
 	}
 }
 
@@ -220,20 +222,35 @@ func (p *loop) look(ctx context.Context) error {
 	}
 	p.s.sawDatabase()
 	p.s.ahead.pairs.Store(&pairs)
-	p.lookCost = time.Since(start)
-	p.lookAt = time.Now().Add(p.s.o.Intervals.Look)
+	p.lookedAt = time.Now()
+	p.lookCost, p.lookAt = p.lookedAt.Sub(start), p.lookedAt.Add(p.s.o.Intervals.Look)
+	if p.newLane(pairs) {
+		if err := p.s.view.readLanes(ctx); err != nil {
+			return err
+		}
+		p.refreshViews()
+	}
 	p.takePairs(pairs)
 	return nil
 }
 
 // lookNow reports whether a lane is about to be refilled, so that a new app must be seen first.
 func (p *loop) lookNow(now time.Time) bool {
-	last := p.lookAt.Add(-p.s.o.Intervals.Look)
-	if now.Sub(last) < max(lookBusy, p.lookCost*lookShare) {
+	if now.Sub(p.lookedAt) < max(lookBusy, p.lookCost*lookShare) {
 		return false
 	}
 	for _, l := range p.lanes {
 		if len(l.rung) > 0 || l.backlog() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// newLane reports whether a pair's lane is not known yet.
+func (p *loop) newLane(pairs []task.LaneApp) bool {
+	for _, pair := range pairs {
+		if _, known := p.views.lanes[pair.LaneID]; !known && p.s.leases.owns(pair.LaneID) {
 			return true
 		}
 	}
@@ -249,13 +266,13 @@ func (p *loop) takePairs(pairs []task.LaneApp) {
 		if !p.s.leases.owns(pair.LaneID) {
 			continue
 		}
-		seen[laneApp{pair.LaneID, pair.AppID}] = true
 		if pair.MinDue > now {
 			if p.dueNext == 0 || pair.MinDue < p.dueNext {
 				p.dueNext = pair.MinDue
 			}
 			continue
 		}
+		seen[laneApp{pair.LaneID, pair.AppID}] = true
 		if l := p.lane(pair.LaneID); l != nil {
 			a := l.app(pair.AppID)
 			a.look, a.minDue = true, pair.MinDue

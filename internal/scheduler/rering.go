@@ -14,7 +14,6 @@ const (
 	idsPerQuery = 500
 	reringLook  = 100 * time.Millisecond
 	reringBatch = jobBells
-	partTaken   = 50 * time.Millisecond // what a claim left of a bell is rung again after this
 	stallMin    = 100 * time.Millisecond
 	stallMax    = 2 * time.Second
 )
@@ -95,7 +94,7 @@ func (p *loop) askLeft(ctx context.Context, l *laneState, ids []int64) (claimed 
 			l.meter.add(now, r.n-n)
 			l.unclaimed -= r.n - n
 			r.n, r.direct = n, false
-			r.nextAt = earlier(r.nextAt, now.Add(partTaken))
+			r.nextAt, r.interval = now.Add(p.s.o.Intervals.Rering), 0 // somebody has it and takes it bit by bit
 		}
 	}
 	return claimed, nil
