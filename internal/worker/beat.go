@@ -129,7 +129,6 @@ func (e *Engine) ownClaims(ctx context.Context, id int64) {
 			continue
 		}
 		e.log.Warn("own claim was not in memory: released", "claim", s.id, "bells", len(bells), "never started", s.cause == task.CauseReleased)
-		e.o.Metrics.Lost(0)
 		e.ringBare(bells)
 		e.mu.Lock()
 		delete(e.unknown, s.id)

@@ -12,10 +12,9 @@ import (
 type action int
 
 const (
-	releaseBack  action = iota // give the task back: counts nothing
-	releaseLost                // its end cannot be stored: counts a loss; its claim has counted it already
-	markZombie                 // best effort
-	unmarkZombie               // best effort, then its end goes to the flusher
+	releaseBack action = iota // give the task back: counts nothing
+	releaseLost               // its end cannot be stored: counts a loss; its claim has counted it already
+	markZombie                // best effort; every end clears the flag
 )
 
 // chore is one rare write.
@@ -92,10 +91,7 @@ func (e *Engine) chore(cs []chore) (again []chore) {
 		case releaseLost:
 			lost[c.r.claim] = append(lost[c.r.claim], c)
 		case markZombie:
-			e.mark(c.r, true)
-		case unmarkZombie:
-			e.mark(c.r, false)
-			e.fin.add(c.r)
+			e.mark(c.r)
 		}
 	}
 	for c, list := range back {
@@ -146,12 +142,12 @@ func (e *Engine) ringBare(bells []task.Bell) {
 	e.o.Ringer.Ring(rungs...)
 }
 
-// mark sets or clears the zombie flag, with one try.
-func (e *Engine) mark(r *run, on bool) {
+// mark sets the zombie flag, with one try.
+func (e *Engine) mark(r *run) {
 	ctx, cancel := context.WithTimeout(e.ctx, 2*time.Second)
 	defer cancel()
-	if err := e.o.Store.MarkZombie(ctx, r.claim.worker, r.end.TaskID, r.end.Epoch, on); err != nil {
-		e.log.Warn("zombie flag not written", "task", r.end.TaskID, "on", on, "err", err)
+	if err := e.o.Store.MarkZombie(ctx, r.claim.worker, r.end.TaskID, r.end.Epoch, true); err != nil {
+		e.log.Warn("zombie flag not written", "task", r.end.TaskID, "err", err)
 	}
 }
 

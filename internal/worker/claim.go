@@ -26,7 +26,6 @@ func (e *Engine) claim(p *plan) {
 	runs := e.admit(p, res)
 	e.mu.Unlock()
 	e.calling.ring()
-	e.o.Metrics.Flush("claim", len(res.Tasks))
 	e.pickups(p, res)
 	have, lack := split(runs)
 	e.start(have)

@@ -313,8 +313,19 @@ func (e *Engine) info() task.WorkerInfo {
 	return task.WorkerInfo{
 		Host: e.o.Host, PID: os.Getpid(), Version: e.o.Version, StartedAt: e.startedAt(),
 		Slots: e.o.Slots, ShellSlots: e.shellSlots(), Queues: e.o.Queues, Kinds: names,
-		Busy: e.running, Zombies: e.zombies,
+		Busy: e.running, Zombies: e.zombies, Loads: e.loads(),
 	}
+}
+
+// loads tells what the worker saw of each lane. Engine.mu is held.
+func (e *Engine) loads() []task.LaneLoad {
+	out := make([]task.LaneLoad, 0, len(e.order))
+	for _, l := range e.order {
+		if l.done > 0 {
+			out = append(out, task.LaneLoad{LaneID: l.ID, RunMs: l.runMs, Done: l.done})
+		}
+	}
+	return out
 }
 
 // startedAt is the start of the process's engine by the database's clock.

@@ -159,16 +159,13 @@ func (e *Engine) conclude(r *run, res task.Result) {
 	now := e.mono.ns()
 	e.mu.Lock()
 	e.leaveSlot(r, now)
-	cause, closed, zombie := r.cause, r.closed, r.zombie
+	cause, closed := r.cause, r.closed
 	e.mu.Unlock()
 	switch {
 	case closed:
 		e.log.Info("late return of a closed attempt dropped", "task", r.end.TaskID, "epoch", r.end.Epoch)
 	case handsBack(cause, res):
 		e.chores.add(chore{r: r, do: releaseBack})
-	case zombie:
-		r.settle(res, cause, e.o.Clock.Now())
-		e.chores.add(chore{r: r, do: unmarkZombie})
 	default:
 		r.settle(res, cause, e.o.Clock.Now())
 		e.fin.add(r)
@@ -241,6 +238,9 @@ func (r *run) settle(res task.Result, cause error, now int64) {
 	e := &r.end
 	e.FinishedAt, e.Outcome, e.To, e.Reason, e.RetryAt = now, res.Outcome, n.To, n.Reason, n.RetryAt
 	e.HTTPStatus, e.ErrCode, e.ErrMessage, e.Log = res.HTTPStatus, res.ErrCode, res.ErrMessage, res.Log
+	if e.Flags.Has(task.HasUnique) {
+		e.Unique = r.body.Head.Unique(e.AppID)
+	}
 	if n.To == task.Succeeded {
 		e.Result, e.Truncated = res.Body, res.Truncated
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,7 +196,6 @@ func (e *Engine) committed(batch []*run, fb task.FinishBatch, bells []task.Bell)
 	if len(batch) == 0 {
 		return
 	}
-	e.o.Metrics.Flush("finish", len(batch))
 	e.count(batch)
 	if len(bells) > 0 && e.o.Ringer != nil {
 		e.o.Ringer.Ring(withItems(bells, batch)...)
@@ -210,31 +208,25 @@ type tally struct {
 	outcome task.Outcome
 }
 
-// count sums a batch for the metrics and logs what was fenced, one line for all of it.
+// count sums a batch for the metrics. The store says what it fenced.
 func (e *Engine) count(batch []*run) {
 	sums := map[tally]int{}
-	retried := 0
-	var fenced []byte
-	n := 0
-	last, run := tally{}, 0
+	retried, n := 0, 0
+	last := tally{}
 	for _, r := range batch {
 		if r.end.Fenced {
-			if n++; n <= 20 {
-				fenced = append(strconv.AppendInt(fenced, r.end.TaskID, 10), ' ')
-			}
 			continue
 		}
-		if t := (tally{r.lane.Queue, r.end.Outcome}); t == last {
-			run++
-		} else {
-			sums[last] += run
-			last, run = t, 1
+		if t := (tally{r.lane.Queue, r.end.Outcome}); t != last {
+			sums[last] += n
+			last, n = t, 0
 		}
-		if r.end.To == task.Waiting && r.end.Final != task.Cancelled && r.end.Outcome != task.OutcomeSnoozed {
+		n++
+		if r.end.Final == task.Waiting && r.end.Outcome != task.OutcomeSnoozed {
 			retried++
 		}
 	}
-	sums[last] += run
+	sums[last] += n
 	for t, k := range sums {
 		if k > 0 {
 			e.o.Metrics.Finished(t.queue, t.outcome.String(), k)
@@ -242,10 +234,6 @@ func (e *Engine) count(batch []*run) {
 	}
 	if retried > 0 {
 		e.o.Metrics.Retried(retried)
-	}
-	if n > 0 {
-		e.o.Metrics.Fenced(n)
-		e.log.Warn("results dropped: the tasks went to other attempts", "n", n, "tasks", string(fenced))
 	}
 }
 

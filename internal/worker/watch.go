@@ -139,7 +139,7 @@ func (e *Engine) closeZombie(r *run) {
 		return
 	}
 	r.settle(task.Result{}, cause, e.o.Clock.Now())
-	e.chores.add(chore{r: r, do: unmarkZombie})
+	e.fin.add(r)
 }
 
 // stopRun ends a run's context with a cause, once.

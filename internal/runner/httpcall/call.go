@@ -1,0 +1,251 @@
+// Package httpcall runs the kinds http and callback: one HTTP request per attempt, through the guarded transport.
+//
+// http sends what its payload describes. callback POSTs its payload to the app's callback URL, signed as Standard Webhooks
+// say, with the task as webhook id: it stays the same over retries, so that a receiver can drop repetitions.
+//
+// Both send the task's id, the attempt's epoch and id and an idempotency key. The epoch is what fences: a receiver that
+// remembers the highest one it saw can refuse an effect of an attempt that was overtaken.
+//
+// 2xx is success. 4xx except 408, 425 and 429 is permanent; everything else may be tried again, not before Retry-After
+// (at most an hour).
+package httpcall
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/metrics"
+	"github.com/taskweir/taskweir/internal/outbound"
+	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/worker"
+)
+
+// maxRetryAfter caps what a server may ask for.
+const maxRetryAfter = time.Hour
+
+// Doer sends a request; *outbound.Client is the one that is used.
+type Doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// Clock is the database's clock, for timestamps of signatures and dates of Retry-After.
+type Clock interface{ Now() int64 }
+
+// Options are what both runners need.
+type Options struct {
+	Client    Doer
+	Clock     Clock
+	Metrics   *metrics.Set
+	UserAgent string // "Taskweir"
+}
+
+// caller makes one call and reads its answer.
+type caller struct {
+	Options
+	agent []string
+}
+
+func newCaller(o Options) caller {
+	if o.UserAgent == "" {
+		o.UserAgent = "Taskweir"
+	}
+	return caller{Options: o, agent: []string{o.UserAgent}}
+}
+
+// header starts the header of a request of a job. Values share one array; keys are canonical.
+func (c *caller) header(job *worker.Job, extra int) http.Header {
+	id := strconv.FormatInt(job.TaskID, 10)
+	v := [3]string{id, strconv.FormatInt(int64(job.Epoch), 10), strconv.FormatInt(job.AttemptID, 10)}
+	h := make(http.Header, 6+extra)
+	h["User-Agent"] = c.agent
+	h["Taskweir-Task-Id"] = v[0:1:1]
+	h["Taskweir-Epoch"] = v[1:2:2]
+	h["Taskweir-Attempt"] = v[2:3:3]
+	h["Idempotency-Key"] = v[0:1:1]
+	return h
+}
+
+// send makes the call. body may be nil.
+func (c *caller) send(ctx context.Context, method string, u *url.URL, h http.Header, body []byte) task.Result {
+	req := &http.Request{
+		Method: method, URL: u, Host: u.Host, Header: h,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if len(body) > 0 {
+		req.ContentLength = int64(len(body))
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	} else {
+		req.Body, req.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
+	}
+	start := time.Now()
+	resp, err := c.Client.Do(req.WithContext(ctx))
+	if err != nil {
+		res := unreached(ctx, err)
+		c.Metrics.Callback(outcome(res), time.Since(start))
+		return res
+	}
+	res := c.read(ctx, resp)
+	c.Metrics.Callback(outcome(res), time.Since(start))
+	return res
+}
+
+// outcome is the metric's label.
+func outcome(r task.Result) string {
+	switch {
+	case r.Outcome == task.OutcomeSucceeded:
+		return "ok"
+	case r.ErrCode == codeRefused:
+		return "refused"
+	case r.Permanent:
+		return "permanent"
+	}
+	return "retryable"
+}
+
+const codeRefused = "address_refused"
+
+// unreached classifies a call that got no answer.
+func unreached(ctx context.Context, err error) task.Result {
+	res := task.Result{Outcome: task.OutcomeFailed, ErrCode: "connection_failed", ErrMessage: err.Error()}
+	var refused *outbound.Refused
+	var dns *net.DNSError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &refused):
+		res.ErrCode, res.Permanent, res.ErrMessage = codeRefused, true, refused.Error()
+	case ctx.Err() != nil:
+		res.ErrCode, res.ErrMessage = "interrupted", "the call was interrupted"
+	case errors.As(err, &dns):
+		res.ErrCode = "name_not_resolved"
+	case errors.As(err, &cert):
+		res.ErrCode = "certificate_refused"
+	}
+	return res
+}
+
+// read turns an answer into a result. An error answer keeps its first 2 KiB.
+func (c *caller) read(ctx context.Context, resp *http.Response) task.Result {
+	defer func() { _ = resp.Body.Close() }()
+	res := task.Result{HTTPStatus: int16(resp.StatusCode)}
+	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+		body, cut, err := readUpTo(resp, task.MaxResult)
+		if err != nil {
+			bad := unreached(ctx, err)
+			bad.HTTPStatus = res.HTTPStatus
+			return bad
+		}
+		res.Outcome, res.Body, res.Truncated = task.OutcomeSucceeded, body, cut
+		return res
+	}
+	body, _, _ := readUpTo(resp, task.MaxErrorText)
+	res.Outcome = task.OutcomeFailed
+	res.ErrCode = "http_" + strconv.Itoa(resp.StatusCode)
+	res.ErrMessage = errorText(resp.StatusCode, body)
+	res.Permanent = permanent(resp.StatusCode)
+	if !res.Permanent {
+		res.RetryAfterMs = retryAfter(resp.Header.Get("Retry-After"), c.Clock.Now())
+	}
+	return res
+}
+
+// permanent reports whether no retry can help.
+func permanent(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return status >= 400 && status <= 499
+}
+
+// errorText is the answer's text, or the status where there is none.
+func errorText(status int, body []byte) string {
+	text := strings.TrimSpace(strings.ToValidUTF8(strings.ReplaceAll(string(body), "\x00", ""), "\uFFFD"))
+	if text == "" {
+		return "answered " + strconv.Itoa(status) + " " + http.StatusText(status)
+	}
+	if len(text) > task.MaxErrorText {
+		text = strings.ToValidUTF8(text[:task.MaxErrorText], "")
+	}
+	return text
+}
+
+// drainUpTo is how much more of an answer is read so that its connection can be used again.
+const drainUpTo = 64 << 10
+
+// scratch are buffers for bodies whose length is not known before.
+var scratch = sync.Pool{New: func() any { b := make([]byte, task.MaxResult+1); return &b }}
+
+// readUpTo reads at most limit bytes of a body; nil when it is empty.
+func readUpTo(resp *http.Response, limit int) (body []byte, cut bool, err error) {
+	if resp.ContentLength == 0 || resp.Body == http.NoBody {
+		return nil, false, nil
+	}
+	if n := resp.ContentLength; n > 0 && n <= int64(limit) {
+		body = make([]byte, n)
+		if _, err := io.ReadFull(resp.Body, body); err != nil {
+			return nil, false, err
+		}
+		_, _ = resp.Body.Read(scratchByte()) // sees the end, so that the connection is used again
+		return body, false, nil
+	}
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	n, err := io.ReadFull(resp.Body, (*buf)[:limit+1])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, false, err
+	}
+	if resp.ContentLength > 0 && n <= limit {
+		return nil, false, io.ErrUnexpectedEOF // shorter than it said
+	}
+	if cut = n > limit; cut {
+		n = limit
+		_, _ = io.CopyN(io.Discard, resp.Body, drainUpTo)
+	}
+	if n == 0 {
+		return nil, false, nil
+	}
+	return append([]byte(nil), (*buf)[:n]...), cut, nil
+}
+
+func scratchByte() []byte { return make([]byte, 1) }
+
+// retryAfter reads a Retry-After header: seconds or a date. 0: none, or not readable.
+func retryAfter(text string, nowMs int64) int64 {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return 0
+	}
+	most := maxRetryAfter.Milliseconds()
+	if allDigits(text) {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n > most/1_000 {
+			return most
+		}
+		return n * 1_000
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return min(max(0, at.UnixMilli()-nowMs), most)
+}
+
+func allDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,125 @@
+package httpcall
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/worker"
+	"github.com/taskweir/taskweir/pkg/signature"
+)
+
+// appFor is how long what was read of an app is used.
+const appFor = 5 * time.Second
+
+// Apps reads apps (worker.Store).
+type Apps interface {
+	AppByID(ctx context.Context, id int32) (task.App, error)
+}
+
+// Opener unseals secrets (internal/secret).
+type Opener interface {
+	Open(sealed []byte) ([]byte, error)
+}
+
+// Callback runs kind callback.
+type Callback struct {
+	caller caller
+	apps   Apps
+	box    Opener
+
+	mu    sync.Mutex
+	known map[int32]*target
+	start time.Time
+}
+
+// target is where an app's callbacks go, or why they go nowhere.
+type target struct {
+	url    *url.URL
+	secret signature.Secret
+	reject *task.Result
+	until  time.Duration // since Callback.start
+}
+
+// NewCallback makes the runner of kind callback.
+func NewCallback(o Options, apps Apps, box Opener) *Callback {
+	return &Callback{caller: newCaller(o), apps: apps, box: box, known: map[int32]*target{}, start: time.Now()}
+}
+
+// Kind is callback.
+func (*Callback) Kind() string { return "callback" }
+
+// Run POSTs the payload, byte for byte, to the app's callback URL.
+func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
+	to, err := r.target(ctx, job.AppID)
+	if err != nil {
+		// Nothing was tried: it does not count against the task's retries.
+		return task.Result{Outcome: task.OutcomeSnoozed, RetryAfterMs: 1_000, ErrCode: "app_not_read", ErrMessage: "the app could not be read"}
+	}
+	if to.reject != nil {
+		return *to.reject
+	}
+	h := r.caller.header(&job, 4)
+	h["Content-Type"] = []string{"application/json"}
+	at := time.UnixMilli(r.caller.Clock.Now())
+	signature.SignHeader(h, "task_"+strconv.FormatInt(job.TaskID, 10), at, job.Payload, to.secret)
+	return r.caller.send(ctx, http.MethodPost, to.url, h, job.Payload)
+}
+
+// target gives where an app's callbacks go, as read in the last seconds.
+func (r *Callback) target(ctx context.Context, appID int32) (*target, error) {
+	now := time.Since(r.start)
+	r.mu.Lock()
+	t := r.known[appID]
+	r.mu.Unlock()
+	if t != nil && now < t.until {
+		return t, nil
+	}
+	app, err := r.apps.AppByID(ctx, appID)
+	if err != nil {
+		var known *task.Error
+		if errors.As(err, &known) && known.Kind == task.NotFound {
+			return refuse("app_not_found", "the task's app does not exist any more"), nil
+		}
+		return nil, err
+	}
+	t = r.resolve(app)
+	t.until = now + appFor
+	r.mu.Lock()
+	if len(r.known) >= 10_000 {
+		clear(r.known)
+	}
+	r.known[appID] = t
+	r.mu.Unlock()
+	return t, nil
+}
+
+// resolve checks an app's settings once.
+func (r *Callback) resolve(app task.App) *target {
+	if app.CallbackURL == "" {
+		return refuse("no_callback_url", "the app "+app.Name+" has no callback URL")
+	}
+	u, wrong := parseURL(app.CallbackURL)
+	if wrong != nil {
+		return refuse("no_callback_url", "the callback URL of the app "+app.Name+" "+wrong.Message)
+	}
+	plain, err := r.box.Open(app.Secret)
+	if err != nil {
+		return refuse("no_signing_secret", "the signing secret of the app "+app.Name+" cannot be opened")
+	}
+	secret, err := signature.ParseSecret(string(plain))
+	if err != nil {
+		return refuse("no_signing_secret", "the app "+app.Name+" has no usable signing secret")
+	}
+	return &target{url: u, secret: secret}
+}
+
+// refuse is a target that takes nothing; no retry can help.
+func refuse(code, message string) *target {
+	return &target{reject: &task.Result{Outcome: task.OutcomeFailed, Permanent: true, ErrCode: code, ErrMessage: message}}
+}

@@ -1,0 +1,55 @@
+package httpcall
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+
+	"github.com/taskweir/taskweir/internal/runner/payload"
+	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/worker"
+)
+
+// HTTP runs kind http.
+type HTTP struct{ caller caller }
+
+// NewHTTP makes the runner of kind http.
+func NewHTTP(o Options) *HTTP { return &HTTP{caller: newCaller(o)} }
+
+// Kind is http.
+func (*HTTP) Kind() string { return "http" }
+
+// Run makes the request that the payload describes.
+func (r *HTTP) Run(ctx context.Context, job worker.Job) task.Result {
+	var p spec
+	if err := json.Unmarshal(job.Payload, &p); err != nil {
+		return invalid("is not a request")
+	}
+	u, wrong := p.check()
+	if len(wrong) > 0 {
+		return invalid(payload.Text(wrong[0]))
+	}
+	body, contentType, err := p.content()
+	if err != nil {
+		return invalid(err.Error())
+	}
+	h := r.caller.header(&job, 1+len(p.Headers))
+	if contentType != "" {
+		h["Content-Type"] = []string{contentType}
+	}
+	if u.User != nil {
+		pass, _ := u.User.Password()
+		h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+pass))}
+		u.User = nil
+	}
+	for name, value := range p.Headers {
+		h[http.CanonicalHeaderKey(name)] = []string{value}
+	}
+	return r.caller.send(ctx, p.Method, u, h, body)
+}
+
+// invalid is the end of a task whose payload cannot be run.
+func invalid(why string) task.Result {
+	return task.Result{Outcome: task.OutcomeFailed, Permanent: true, ErrCode: "invalid_payload", ErrMessage: why}
+}
