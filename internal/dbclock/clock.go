@@ -109,9 +109,10 @@ func (c *Clock) NowMicros() int64 {
 	return offset + c.elapsed()
 }
 
-// Until is how long it is until the instant dueMs; negative when it is past.
+// Until is how long to wait until the database's time has surely reached the instant dueMs: the measured error is added.
+// Zero or negative when it is surely past.
 func (c *Clock) Until(dueMs int64) time.Duration {
-	return time.Duration(dueMs*1000-c.NowMicros()) * time.Microsecond
+	return time.Duration(dueMs*1000-c.NowMicros())*time.Microsecond + c.Uncertainty()
 }
 
 // Uncertainty is how far Now may be off, as measured by the last Sync. Who must not be early waits that much longer.

@@ -32,10 +32,12 @@ type Store struct {
 	metrics *metrics.Set
 	clock   *dbclock.Clock
 
-	taskIDs, runs blocks
-	lanes         laneCache
-	kinds         kindCache
-	closing       sync.Once
+	taskIDs, runs  blocks
+	engine         engine
+	lanes          laneCache
+	kinds, appKeys nameCache
+	instants       instants
+	closing        sync.Once
 }
 
 // Open connects and measures the database's clock once. It does not look at the schema: see CheckSchema and Migrate. Its

@@ -71,9 +71,7 @@ CREATE TABLE IF NOT EXISTS unique_keys (
   k BINARY(32) NOT NULL PRIMARY KEY,
   task_id BIGINT NOT NULL,
   scope TINYINT NOT NULL,
-  expires_at BIGINT NOT NULL,
-  KEY task (task_id),
-  KEY expiry (expires_at)
+  expires_at BIGINT NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS idempotency (

@@ -73,8 +73,6 @@ CREATE TABLE IF NOT EXISTS unique_keys (
   scope INTEGER NOT NULL,
   expires_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS unique_keys_task ON unique_keys (task_id);
-CREATE INDEX IF NOT EXISTS unique_keys_expiry ON unique_keys (expires_at);
 
 CREATE TABLE IF NOT EXISTS idempotency (
   k BLOB NOT NULL PRIMARY KEY,

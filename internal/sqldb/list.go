@@ -1,0 +1,207 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"math"
+	"slices"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+const (
+	listBudget = 10_000 // index entries that one request reads
+	listStep   = 500    // of them at a time
+	listBytes  = 16 << 20
+)
+
+// idSlack is how far the order of ids and that of created_at may disagree, in ms: ids come from blocks of 5 s and wait for
+// their flush. Items of a replayed batch, which keep the ids of its first try, can fall out of a list by time.
+const idSlack = 60_000
+
+// list is one request on its way.
+type list struct {
+	s      *Store
+	f      task.Filter
+	now    int64
+	kindID int32          // 0: any
+	lanes  map[int32]bool // of the queue; nil: any
+	states []task.State   // nil: any
+	shown  int            // +1: due later, -1: due, 0: any
+	lowest int64          // ids below were created before From
+	budget int
+	ids    []int64 // found, in order
+}
+
+// List gives one page of tasks, newest first; those with state queued or scheduled in due order. It reads at most 10,000
+// index entries: a page may be shorter than the limit, even empty, and have a cursor to go on. A wrong cursor is Malformed.
+func (s *Store) List(ctx context.Context, f task.Filter) (task.Page, error) {
+	l := &list{s: s, f: f, now: s.now(), budget: listBudget}
+	if l.f.Limit <= 0 {
+		l.f.Limit = 50
+	}
+	possible, err := l.resolve(ctx)
+	if err != nil {
+		return task.Page{}, err
+	}
+	next, err := l.walk(ctx, possible)
+	if err != nil {
+		return task.Page{}, err
+	}
+	items, err := s.Views(ctx, f.AppID, l.ids)
+	if err != nil {
+		return task.Page{}, err
+	}
+	return task.Page{Items: items, Next: next}, nil
+}
+
+// resolve turns names into ids. possible is false when nothing can match.
+func (l *list) resolve(ctx context.Context) (possible bool, err error) {
+	switch l.f.State {
+	case "":
+	case "scheduled":
+		l.states, l.shown = []task.State{task.Waiting}, 1
+	case "queued":
+		l.states, l.shown = []task.State{task.Waiting}, -1
+	default:
+		for st := task.Blocked; st <= task.Cancelled; st++ {
+			if st.Shown(0, 0) == l.f.State {
+				l.states = []task.State{st}
+			}
+		}
+		if l.states == nil || l.f.State == "" {
+			return false, task.InvalidField("state", "one_of", "is not a state of tasks")
+		}
+	}
+	if l.f.Kind != "" {
+		ids, _, err := l.s.lookUpKinds(ctx, []string{l.f.Kind})
+		if err != nil {
+			return false, err
+		}
+		if l.kindID = ids[l.f.Kind]; l.kindID == 0 {
+			return false, nil
+		}
+	}
+	if l.f.Queue != "" {
+		lanes, err := l.s.Lanes(ctx)
+		if err != nil {
+			return false, err
+		}
+		l.lanes = map[int32]bool{}
+		for _, lane := range lanes {
+			if lane.Queue == l.f.Queue {
+				l.lanes[lane.ID] = true
+			}
+		}
+		if len(l.lanes) == 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// walk chooses the narrowest index that gives the wanted order.
+func (l *list) walk(ctx context.Context, possible bool) (next string, err error) {
+	mode := byID
+	switch {
+	case l.shown != 0:
+		mode = byDue
+	case l.f.State == "running" && l.f.Label.Key == "":
+		mode = byRunning
+	}
+	at, resumed, err := decodeCursor(l.f.Cursor, mode)
+	if err != nil || !possible {
+		return "", err
+	}
+	if !resumed {
+		at.id = math.MaxInt64
+		if mode == byDue {
+			at.id = 0
+		}
+	}
+	switch {
+	case mode == byDue:
+		return l.walkBells(ctx, at)
+	case mode == byRunning:
+		return l.walkClaims(ctx, at)
+	}
+	if err := l.timeBounds(ctx, &at); err != nil {
+		return "", err
+	}
+	if l.f.UniqueKey != "" && l.f.AppID != 0 {
+		return l.walkUnique(ctx, at, resumed)
+	}
+	return l.walkIDs(ctx, at)
+}
+
+// matches reports whether a task row is wanted.
+func (l *list) matches(t *task.Task) bool {
+	switch {
+	case l.f.AppID != 0 && t.AppID != l.f.AppID,
+		l.kindID != 0 && t.KindID != l.kindID,
+		l.lanes != nil && !l.lanes[t.LaneID],
+		l.states != nil && !slices.Contains(l.states, t.State),
+		l.shown > 0 && t.DueAt <= l.now, l.shown < 0 && t.DueAt > l.now,
+		l.f.From != 0 && t.CreatedAt < l.f.From, l.f.To != 0 && t.CreatedAt >= l.f.To,
+		l.f.UniqueKey != "" && !t.Flags.Has(task.HasUnique),
+		l.f.Label.Key != "" && !t.Flags.Has(task.HasLabels):
+		return false
+	}
+	return true
+}
+
+// keep appends those of the tasks, in the order of ids, that are wanted, up to the limit. It gives how many of ids were
+// looked at.
+func (l *list) keep(ctx context.Context, ids []int64, holder map[int64]int64) (seen int, err error) {
+	for part := range slices.Chunk(ids, listStep) {
+		rows := make(map[int64]task.Task, len(part))
+		if err := l.s.readEach(ctx, newText(len(part)).s("SELECT "+taskColumns+" FROM tasks WHERE id IN (").ids(sortedIDs(part)).s(")").String(), func(r *sql.Rows) error {
+			var t task.Task
+			err := scanTask(r, &t)
+			if l.matches(&t) && (holder == nil || holder[t.ID] == t.Holder) {
+				rows[t.ID] = t
+			}
+			return err
+		}); err != nil {
+			return seen, err
+		}
+		if err := l.checkBodies(ctx, rows); err != nil {
+			return seen, err
+		}
+		for _, id := range part {
+			if len(l.ids) == l.f.Limit {
+				return seen, nil
+			}
+			seen++
+			if _, ok := rows[id]; ok {
+				l.ids = append(l.ids, id)
+			}
+		}
+	}
+	return seen, nil
+}
+
+// checkBodies drops rows whose body does not have the wanted unique key or label.
+func (l *list) checkBodies(ctx context.Context, rows map[int64]task.Task) error {
+	if l.f.UniqueKey == "" && l.f.Label.Key == "" || len(rows) == 0 {
+		return nil
+	}
+	ids := make([]int64, 0, len(rows))
+	for id := range rows {
+		ids = append(ids, id)
+	}
+	return l.s.readEach(ctx, newText(len(ids)).s("SELECT id,body FROM payloads WHERE id IN (").ids(sortedIDs(ids)).s(")").String(), func(r *sql.Rows) error {
+		var id int64
+		var raw sql.RawBytes
+		if err := r.Scan(&id, &raw); err != nil {
+			return err
+		}
+		body, err := task.DecodeBody(raw)
+		v, labelled := body.Head.Labels[l.f.Label.Key]
+		if err != nil || l.f.UniqueKey != "" && body.Head.UniqueKey != l.f.UniqueKey ||
+			l.f.Label.Key != "" && (!labelled || v != l.f.Label.Value) {
+			delete(rows, id)
+		}
+		return nil
+	})
+}

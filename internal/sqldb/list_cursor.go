@@ -1,0 +1,69 @@
+package sqldb
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// listMode says which index a list walks; it is the first byte of its cursors.
+type listMode byte
+
+// The modes.
+const (
+	byID      listMode = 'i' // tasks or a table of ids, newest first
+	byDue     listMode = 'd' // bells in due order
+	byRunning listMode = 'r' // claims
+)
+
+// cursor is a position in a list. It is opaque to clients, but not secret: it can only skip tasks of a list that the
+// caller may read anyway.
+type cursor struct {
+	mode listMode
+	id   int64 // byID, byRunning: the next tasks have smaller ids. byDue: within bell, larger ids
+	due  int64 // byDue
+	bell int64
+}
+
+func (c cursor) encode() string {
+	b := []byte{1, byte(c.mode)}
+	b = binary.AppendVarint(b, c.id)
+	if c.mode == byDue {
+		b = binary.AppendVarint(b, c.due)
+		b = binary.AppendVarint(b, c.bell)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// decodeCursor reads a cursor of a mode. An empty one is the beginning, ok is false.
+func decodeCursor(text string, mode listMode) (c cursor, ok bool, err error) {
+	if text == "" {
+		return cursor{mode: mode}, false, nil
+	}
+	bad := &task.Error{Kind: task.Malformed, Code: "malformed", Message: "cursor: not a cursor of this list",
+		Fields: []task.FieldError{{Field: "cursor", Rule: "pattern", Message: "is not a cursor of this list"}}}
+	if len(text) > 64 {
+		return c, false, bad
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(b) < 3 || b[0] != 1 || listMode(b[1]) != mode {
+		return c, false, bad
+	}
+	c.mode, b = mode, b[2:]
+	fields := []*int64{&c.id}
+	if mode == byDue {
+		fields = append(fields, &c.due, &c.bell)
+	}
+	for _, f := range fields {
+		v, n := binary.Varint(b)
+		if n <= 0 || v < 0 {
+			return c, false, bad
+		}
+		*f, b = v, b[n:]
+	}
+	if len(b) != 0 {
+		return c, false, bad
+	}
+	return c, true, nil
+}

@@ -1,0 +1,134 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"math"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// bellSource reads the start bells of one (lane, app) in due order, some at a time.
+type bellSource struct {
+	lane, app int32
+	at        cursor // the last bell that was read
+	bells     []task.Bell
+	done      bool
+}
+
+// walkBells lists waiting tasks in due order, merged from the (lane, app) pairs that have any. A task counts where its
+// holder lists it: listings that a retry or a run-now left behind are passed over.
+func (l *list) walkBells(ctx context.Context, at cursor) (string, error) {
+	pairs, err := l.s.DuePairs(ctx)
+	if err != nil {
+		return "", err
+	}
+	var sources []*bellSource
+	for _, p := range pairs {
+		if (l.f.AppID == 0 || p.AppID == l.f.AppID) && (l.lanes == nil || l.lanes[p.LaneID]) {
+			start := at
+			if l.shown > 0 && start.due <= l.now { // nothing that is due already
+				start = cursor{mode: byDue, due: l.now + 1}
+			}
+			sources = append(sources, &bellSource{lane: p.LaneID, app: p.AppID, at: start})
+		}
+	}
+	for l.budget > 0 {
+		ids, holder, positions, more, err := l.dueBatch(ctx, sources, at)
+		if err != nil {
+			return "", err
+		}
+		seen, err := l.keep(ctx, ids, holder)
+		if err != nil {
+			return "", err
+		}
+		if seen > 0 {
+			at = positions[seen-1]
+		}
+		switch {
+		case seen < len(ids), more && len(l.ids) == l.f.Limit:
+			return at.encode(), nil
+		case !more:
+			return "", nil
+		}
+	}
+	return at.encode(), nil
+}
+
+// dueBatch takes the next tasks over all sources: about listStep, whole bells.
+func (l *list) dueBatch(ctx context.Context, sources []*bellSource, at cursor) (ids []int64, holder map[int64]int64, positions []cursor, more bool, err error) {
+	holder = map[int64]int64{}
+	for len(ids) < listStep && l.budget > 0 {
+		b, err := l.nextBell(ctx, sources)
+		if err != nil {
+			return nil, nil, nil, false, err
+		}
+		if b == nil {
+			return ids, holder, positions, false, nil
+		}
+		l.budget--
+		for _, id := range sortedIDs(b.TaskIDs) {
+			if b.DueAt == at.due && b.ID == at.bell && id <= at.id {
+				continue
+			}
+			if _, twice := holder[id]; !twice {
+				l.budget--
+				ids = append(ids, id)
+				positions = append(positions, cursor{mode: byDue, id: id, due: b.DueAt, bell: b.ID})
+			}
+			holder[id] = b.ID
+		}
+	}
+	return ids, holder, positions, true, nil
+}
+
+// nextBell takes the earliest bell of all sources; nil at the end.
+func (l *list) nextBell(ctx context.Context, sources []*bellSource) (*task.Bell, error) {
+	var best *bellSource
+	for _, src := range sources {
+		if len(src.bells) == 0 && !src.done {
+			if err := l.fill(ctx, src); err != nil {
+				return nil, err
+			}
+		}
+		if len(src.bells) == 0 {
+			continue
+		}
+		if best == nil || src.bells[0].DueAt < best.bells[0].DueAt ||
+			src.bells[0].DueAt == best.bells[0].DueAt && src.bells[0].ID < best.bells[0].ID {
+			best = src
+		}
+	}
+	if best == nil {
+		return nil, nil
+	}
+	b := best.bells[0]
+	best.bells = best.bells[1:]
+	return &b, nil
+}
+
+// fill reads on. The first reading begins with the bell that the cursor stands in.
+func (l *list) fill(ctx context.Context, src *bellSource) error {
+	until := int64(math.MaxInt64)
+	if l.shown < 0 {
+		until = l.now
+	}
+	const n = 100
+	x := newText(8).s("SELECT " + bellColumns + " FROM bells WHERE lane_id=").n(int64(src.lane)).s(" AND app_id=").n(int64(src.app)).
+		s(" AND kind=0 AND due_at>=").n(src.at.due).s(" AND due_at<=").n(until).s(" AND (due_at>").n(src.at.due).s(" OR id>=").n(src.at.bell).
+		s(") ORDER BY due_at,id LIMIT ").n(n)
+	err := l.s.readEach(ctx, x.String(), func(rows *sql.Rows) error {
+		b, err := scanBell(rows)
+		src.bells = append(src.bells, b)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	src.done = len(src.bells) < n
+	if !src.done {
+		last := src.bells[len(src.bells)-1]
+		src.at = cursor{mode: byDue, due: last.DueAt, bell: last.ID + 1}
+	}
+	return nil
+}
