@@ -80,6 +80,10 @@ func New(o Options) *Service {
 	return s
 }
 
+// StopWaiting answers everybody who waits for a task with the task as it is, and those who come later too: call it before
+// an HTTP server shuts down, which otherwise lasts as long as the longest wait.
+func (s *Service) StopWaiting() { s.waiting.close() }
+
 // Close refuses further submits, waits until what was accepted is answered, and wakes everybody who waits. When ctx ends
 // first, what is being stored is cut short.
 func (s *Service) Close(ctx context.Context) error {

@@ -138,6 +138,7 @@ func checkUnique(in *Input, f *faults) {
 func checkLabels(labels []task.Label, f *faults) {
 	if len(labels) > MaxLabels {
 		f.add("labels", "max_items", fmt.Sprintf("must be at most %d", MaxLabels))
+		return
 	}
 	for i, l := range labels {
 		if n := utf8.RuneCountInString(l.Key); n < 1 || n > MaxLabelKey {

@@ -38,7 +38,7 @@ type Worker struct {
 	Zombies    int           `json:"zombies"`
 	Queues     []string      `json:"queues"`            // empty: all
 	Kinds      []string      `json:"kinds"`             //
-	Running    []RunningTask `json:"running,omitempty"` // only when one worker is asked for
+	Running    []RunningTask `json:"running,omitzero"` // only when one worker is asked for
 }
 
 // RunningTask is a task that a worker has been running for 200 ms or more.

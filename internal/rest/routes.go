@@ -1,0 +1,116 @@
+// Package rest is the native API, /v1 (spec: the route table below and package apiv1 for the shapes). A handler decodes,
+// calls one use case of package control and renders; it decides nothing.
+//
+// Default deny: every route of the table but none needs an API key, and each use case names the scope it needs. Query
+// parameters and JSON members that a route does not know are refused by name. An administrator acts on another app with
+// ?app=<its public key>; reading routes also take ?app=* for all of them.
+//
+// Answers that hold tasks are appended by apiv1.Task.AppendJSON, so that payloads and results leave byte for byte; requests
+// are read by httpkit.Scanner in one pass, so that every wrong member is named at once and the payload is never decoded.
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/taskweir/taskweir/internal/control"
+	"github.com/taskweir/taskweir/internal/httpkit"
+)
+
+// Options are what the API needs.
+type Options struct {
+	Service *control.Service // required
+	Logger  *slog.Logger     // nil: slog.Default
+	Ops     httpkit.Ops      // pages beside the API that need no credential
+	MaxBody int64            // bytes of a request; 0: 16 MiB
+}
+
+// New makes an engine that serves the API and the operations pages. Other surfaces may add their routes to it.
+func New(o Options) *httpkit.Engine {
+	e := httpkit.New(httpkit.Options{Logger: o.Logger, MaxBody: o.MaxBody})
+	Register(e, o.Service)
+	httpkit.RegisterOps(e, o.Ops)
+	return e
+}
+
+// Register adds the API's routes to an engine.
+func Register(e *httpkit.Engine, svc *control.Service) {
+	a := &api{svc: svc}
+	for _, r := range a.routes() {
+		e.Handle(httpkit.Route{Method: r.method, Path: r.path, Handle: a.authenticated(r)})
+	}
+}
+
+type api struct{ svc *control.Service }
+
+// call is one authenticated request.
+type call struct {
+	*httpkit.Request
+	who control.Principal
+}
+
+// route is one line of the table.
+type route struct {
+	method, path string
+	query        []string // the parameters it takes
+	handle       func(context.Context, call) (httpkit.Response, error)
+}
+
+func (a *api) routes() []route {
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	return []route{
+		{post, "/v1/tasks", []string{"app"}, a.submit},
+		{post, "/v1/tasks/batch", []string{"app"}, a.submitBatch},
+		{get, "/v1/tasks", []string{"app", "ids", "state", "queue", "kind", "label", "uniqueKey", "from", "to", "limit", "cursor"}, a.listTasks},
+		{get, "/v1/tasks/:id", []string{"app", "wait"}, a.getTask},
+		{post, "/v1/tasks/:id/cancel", []string{"app", "wait"}, a.cancelTask},
+		{post, "/v1/tasks/:id/retry", []string{"app", "force"}, a.retryTask},
+		{post, "/v1/tasks/:id/run-now", []string{"app"}, a.runTaskNow},
+		{post, "/v1/tasks/:id/abandon", []string{"app"}, a.abandonTask},
+		{get, "/v1/tasks/:id/log", []string{"app", "attempt"}, a.taskLog},
+
+		{get, "/v1/kinds", nil, a.listKinds},
+		{put, "/v1/kinds/:name", nil, a.declareKind},
+
+		{get, "/v1/queues", []string{"app"}, a.listQueues},
+		{get, "/v1/queues/:name", []string{"app"}, a.getQueue},
+		{post, "/v1/queues/:name/pause", []string{"app"}, a.pauseQueue},
+		{post, "/v1/queues/:name/resume", []string{"app"}, a.resumeQueue},
+
+		{get, "/v1/workers", []string{"all"}, a.listWorkers},
+		{get, "/v1/workers/:id", nil, a.getWorker},
+		{post, "/v1/workers/:id/drain", nil, a.drainWorker},
+
+		{get, "/v1/apps", nil, a.listApps},
+		{post, "/v1/apps", nil, a.createApp},
+		{get, "/v1/apps/:app", nil, a.getApp},
+		{patch, "/v1/apps/:app", nil, a.updateApp},
+		{get, "/v1/apps/:app/keys", nil, a.listKeys},
+		{post, "/v1/apps/:app/keys", nil, a.createKey},
+		{del, "/v1/apps/:app/keys/:key", nil, a.revokeKey},
+	}
+}
+
+// authenticated puts the credential, the query parameters and ?app= before a handler.
+func (a *api) authenticated(rt route) httpkit.Handler {
+	takesApp := slices.Contains(rt.query, "app")
+	return func(ctx context.Context, r *httpkit.Request) (httpkit.Response, error) {
+		who, err := a.svc.Authenticate(ctx, r.Bearer())
+		if err != nil {
+			return httpkit.Response{}, err
+		}
+		if err := r.OnlyQuery(rt.query...); err != nil {
+			return httpkit.Response{}, err
+		}
+		if takesApp {
+			if key, ok := r.Query("app"); ok {
+				if who, err = a.svc.ForApp(ctx, who, key); err != nil {
+					return httpkit.Response{}, err
+				}
+			}
+		}
+		return rt.handle(ctx, call{r, who})
+	}
+}
