@@ -121,7 +121,7 @@ func hostPort(s, defaultPort string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		host, port = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), defaultPort
-		if strings.Count(host, ":") == 1 || strings.ContainsAny(host, "[]") {
+		if strings.Contains(host, ":") && net.ParseIP(host) == nil || strings.ContainsAny(host, "[]") {
 			return "", fmt.Errorf("redis url: %q is not host:port", s)
 		}
 	}

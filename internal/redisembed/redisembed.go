@@ -24,6 +24,7 @@ const tick = time.Second
 // Server is a running embedded Redis.
 type Server struct {
 	redis    *miniredis.Miniredis
+	addr     string
 	password string
 	stop     chan struct{}
 	stopped  sync.Once
@@ -40,7 +41,7 @@ func (s *Server) Restart() (*Server, error) {
 	default:
 		return nil, errors.New("restart embedded redis: it still runs")
 	}
-	return startAt(s.redis.Addr(), s.password)
+	return startAt(s.addr, s.password)
 }
 
 func startAt(addr, password string) (*Server, error) {
@@ -49,13 +50,14 @@ func startAt(addr, password string) (*Server, error) {
 	if err := s.redis.StartAddr(addr); err != nil {
 		return nil, fmt.Errorf("start embedded redis: %w", err)
 	}
+	s.addr = s.redis.Addr()
 	s.clock.Go(s.runClock)
 	return s, nil
 }
 
 // URL is the address with the password, as rdb.Open takes it: redis://:password@127.0.0.1:port/
 func (s *Server) URL() string {
-	u := url.URL{Scheme: "redis", User: url.UserPassword("", s.password), Host: s.redis.Addr(), Path: "/"}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("", s.password), Host: s.addr, Path: "/"}
 	return u.String()
 }
 
