@@ -2,6 +2,7 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN = bin
+SOURCES = cmd internal migrations pkg test
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := help
@@ -35,14 +36,14 @@ build: ## build the four programs into bin/
 
 .PHONY: lint
 lint: ## check format, go vet, staticcheck
-	@echo "gofmt"; unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	@echo "gofmt"; unformatted=$$(gofmt -l $(SOURCES)); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):" >&2; echo "$$unformatted" >&2; exit 1; fi
 	@echo "go vet"; go vet ./...
 	@echo "staticcheck"; go run $(STATICCHECK) ./...
 
 .PHONY: fmt
 fmt: ## format every file
-	gofmt -l -w $$(git ls-files -co --exclude-standard '*.go')
+	gofmt -l -w $(SOURCES)
 
 .PHONY: docs
 docs: ## write the tables of settings into README.md and docs/

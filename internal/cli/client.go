@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/config"
+	"github.com/taskweir/taskweir/pkg/apiv1"
+)
+
+const (
+	maxAnswer = 512 << 20 // bytes of one answer: 1,000 tasks with payload and result
+	// longest is how long one request may take: a wait of 30 s and room for the answer.
+	longest = 45 * time.Second
+	// repeats is how often a request that may be repeated is sent.
+	repeats = 4
+)
+
+// client talks to the API.
+type client struct {
+	base, key, agent string
+	dataDir          string
+	http             *http.Client
+	pause            func(ctx context.Context, d time.Duration) error // between repeats; tests do not wait
+}
+
+func newClient(c *config.Config, version string) *client {
+	return &client{base: c.URL, key: c.APIKey.Reveal(), agent: "taskweir/" + version, dataDir: c.DataDir, http: &http.Client{Timeout: longest}, pause: pause}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// request is one call.
+type request struct {
+	method, path string
+	query        url.Values
+	body         []byte
+	// idempotency makes a POST safe to repeat. GETs are repeated without.
+	idempotency string
+}
+
+// apiError is an answer that is not 2xx.
+type apiError struct {
+	status     int
+	problem    apiv1.Problem
+	retryAfter time.Duration
+	hint       string
+}
+
+// Error says what was refused, which fields are wrong and what to do.
+func (e *apiError) Error() string {
+	var b strings.Builder
+	text := e.problem.Detail
+	if text == "" {
+		text = e.problem.Title
+	}
+	if text == "" {
+		text = http.StatusText(e.status)
+	}
+	b.WriteString(text)
+	fmt.Fprintf(&b, " (%d", e.status)
+	if e.problem.Code != "" {
+		b.WriteString(" " + e.problem.Code)
+	}
+	b.WriteString(")")
+	for _, f := range e.problem.Errors {
+		fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Message)
+	}
+	if e.problem.TaskID != 0 {
+		fmt.Fprintf(&b, "\n  the other task: %s", e.problem.TaskID)
+	}
+	if e.problem.RequestID != "" && e.status >= 500 {
+		fmt.Fprintf(&b, "\n  in the server's log: request %s", e.problem.RequestID)
+	}
+	if e.hint != "" {
+		b.WriteString("\n  " + e.hint)
+	}
+	return b.String()
+}
+
+// unreachable is a request that got no answer.
+type unreachable struct {
+	base  string
+	cause error
+}
+
+// Error says what to do about it.
+func (e *unreachable) Error() string {
+	text := fmt.Sprintf("no answer from %s: %v", e.base, e.cause)
+	if errors.Is(e.cause, syscall.ECONNREFUSED) {
+		text = "nothing listens at " + e.base
+	}
+	return text + "\n  start it with: taskweir standalone; or name the API's address: --url or TASKWEIR_URL"
+}
+
+// Unwrap gives the cause.
+func (e *unreachable) Unwrap() error { return e.cause }
+
+// call sends a request, repeats it where that is safe, and gives the body of a 2xx answer.
+func (c *client) call(ctx context.Context, r request) ([]byte, error) {
+	if c.key == "" {
+		return nil, &exitError{code: ExitRefused, err: fmt.Errorf("no API key for %s\n  set TASKWEIR_API_KEY or TASKWEIR_API_KEY_FILE, or run this beside a standalone (looked into %s)", c.base, c.dataDir)}
+	}
+	again := r.method == http.MethodGet || r.idempotency != ""
+	for try := 1; ; try++ {
+		body, err := c.once(ctx, r)
+		wait, temporary := worthRepeating(err, try)
+		if !again || !temporary || try == repeats || ctx.Err() != nil {
+			return body, err
+		}
+		if err := c.pause(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// worthRepeating reports whether the same request may go better soon, and when. A refused connection is not: whoever types
+// a command wants to hear at once that nothing runs.
+func worthRepeating(err error, try int) (time.Duration, bool) {
+	backOff := time.Duration(1<<try)*100*time.Millisecond + time.Duration(rand.IntN(100))*time.Millisecond
+	var gone *unreachable
+	if errors.As(err, &gone) {
+		var timeout net.Error
+		return backOff, !errors.Is(err, syscall.ECONNREFUSED) && !(errors.As(err, &timeout) && timeout.Timeout())
+	}
+	var api *apiError
+	if errors.As(err, &api) && api.exitCode() == ExitUnavailable && api.problem.Code != apiv1.CodeLiveViewUnavailable {
+		return min(max(api.retryAfter, backOff), 5*time.Second), true
+	}
+	return 0, false
+}
+
+// once sends a request once.
+func (c *client) once(ctx context.Context, r request) ([]byte, error) {
+	address := c.base + r.path
+	if len(r.query) > 0 {
+		address += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, address, bytes.NewReader(r.body))
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("User-Agent", c.agent)
+	req.Header.Set("Accept", "application/json")
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.idempotency != "" {
+		req.Header.Set(apiv1.HeaderIdempotencyKey, r.idempotency)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, &unreachable{c.base, err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, &unreachable{c.base, err}
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("the answer is larger than %d MiB: ask for fewer tasks", maxAnswer>>20)
+	case resp.StatusCode >= 300:
+		return nil, c.refused(resp, body)
+	}
+	return body, nil
+}
+
+// refused reads an answer that is no success; it may come from a proxy and be anything.
+func (c *client) refused(resp *http.Response, body []byte) error {
+	e := &apiError{status: resp.StatusCode}
+	if json.Unmarshal(body, &e.problem) != nil || e.problem.Code == "" {
+		e.hint = c.base + " does not answer as Taskweir does: check the address (--url or TASKWEIR_URL)"
+	}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.retryAfter = time.Duration(min(s, 3600)) * time.Second
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		e.hint = "check TASKWEIR_API_KEY: an API key, not the public key of an app"
+	case http.StatusForbidden:
+		e.hint = "use an API key with a larger scope (read < submit < manage < admin)"
+	case http.StatusServiceUnavailable:
+		if e.problem.Code != apiv1.CodeLiveViewUnavailable {
+			e.hint = "try again soon; taskweir doctor says what is wrong"
+		}
+	}
+	return e
+}
+
+// fetch calls and decodes; the raw answer is given too, for -o json.
+func fetch[T any](ctx context.Context, c *client, r request) (value T, raw []byte, err error) {
+	if raw, err = c.call(ctx, r); err != nil {
+		return value, nil, err
+	}
+	if err = json.Unmarshal(raw, &value); err != nil {
+		return value, nil, fmt.Errorf("read the answer of %s%s: %w", c.base, r.path, err)
+	}
+	return value, raw, nil
+}
+
+func get(path string, query url.Values) request {
+	return request{method: http.MethodGet, path: path, query: query}
+}
+
+func post(path string, query url.Values, body []byte) request {
+	return request{method: http.MethodPost, path: path, query: query, body: body}
+}
