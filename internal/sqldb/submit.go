@@ -202,6 +202,7 @@ func (u *submit) insertRound(ctx context.Context, t tx, subs []*task.Submission,
 	}
 	for _, sub := range ok {
 		sub.Created, sub.TaskID = true, sub.ID
+		sub.CreatedAt, sub.DueAt = u.now, u.due(sub)
 	}
 	u.created = append(u.created, ok...)
 	return nil
