@@ -22,7 +22,7 @@ type batch struct {
 	ins   []*Input
 	subs  []*task.Submission // nil: refused before
 	items []BatchItem
-	idem  *task.Idempotency // nil: none, or remembered already
+	idem  *task.Idempotency // nil: none
 
 	replayed bool // the idempotency key was known
 }
@@ -123,47 +123,24 @@ func inItem(err error, i int) error {
 	return &c
 }
 
-// store commits items until none is left. Items that meet an earlier one of the batch in a unique key follow it.
+// store commits items in parts that fit a flush. The first part that creates a task writes the idempotency key; the
+// others then go at once.
 func (b *batch) store(ctx context.Context, todo []int) error {
-	for len(todo) > 0 {
-		parts, followers := b.cut(todo)
-		for b.idem != nil && len(parts) > 0 {
-			if err := b.storeFirst(ctx, parts[0]); err != nil || b.replayed {
-				return err
-			}
-			parts = parts[1:]
-		}
-		if err := b.storeParts(ctx, parts); err != nil {
+	parts := b.cut(todo)
+	for b.idem != nil && b.idem.First && len(parts) > 0 {
+		if err := b.storeFirst(ctx, parts[0]); err != nil || b.replayed {
 			return err
 		}
-		todo = todo[:0]
-		for _, f := range followers {
-			if !follow(b.subs[f.i], b.subs[f.leader]) {
-				todo = append(todo, f.i)
-				continue
-			}
-			b.take(f.i)
-		}
+		parts = parts[1:]
 	}
-	return nil
+	return b.storeParts(ctx, parts)
 }
 
-type follower struct{ i, leader int }
-
-// cut divides items into parts that fit a flush and in which no two share a unique key.
-func (b *batch) cut(todo []int) (parts [][]int, followers []follower) {
-	leaders := make(map[[32]byte]int)
+// cut divides items into parts that fit a flush.
+func (b *batch) cut(todo []int) (parts [][]int) {
 	size, part := 0, []int(nil)
 	for _, i := range todo {
-		t := b.subs[i]
-		if t.Unique != nil {
-			if l, ok := leaders[t.Unique.Key]; ok {
-				followers = append(followers, follower{i, l})
-				continue
-			}
-			leaders[t.Unique.Key] = i
-		}
-		n := len(t.Body) + rowBytes
+		n := len(b.subs[i].Body) + rowBytes
 		if len(part) == task.MaxFlushTasks || len(part) > 0 && size+n > task.MaxFlushBytes {
 			parts, part, size = append(parts, part), nil, 0
 		}
@@ -172,7 +149,7 @@ func (b *batch) cut(todo []int) (parts [][]int, followers []follower) {
 	if len(part) > 0 {
 		parts = append(parts, part)
 	}
-	return parts, followers
+	return parts
 }
 
 func (b *batch) pending(part []int) *pending {
@@ -180,13 +157,14 @@ func (b *batch) pending(part []int) *pending {
 	for k, i := range part {
 		subs[k] = b.subs[i]
 	}
-	return newPending(b.p.App.ID, subs...)
+	pd := newPending(b.p.App.ID, subs...)
+	pd.req.Idem = b.idem
+	return pd
 }
 
 // storeFirst commits one part with the idempotency key. Once a task of it is created the key is remembered.
 func (b *batch) storeFirst(ctx context.Context, part []int) error {
 	pd := b.pending(part)
-	pd.req.Idem = b.idem
 	if err := b.s.commit(ctx, pd); err != nil {
 		return err
 	}
@@ -199,13 +177,11 @@ func (b *batch) storeFirst(ctx context.Context, part []int) error {
 	for _, i := range part {
 		b.take(i)
 	}
-	if anyCreated(pd.req.Tasks) {
-		b.idem = nil
-	}
+	b.idem = later(b.idem, anyCreated(pd.req.Tasks))
 	return nil
 }
 
-// storeParts commits parts that need no idempotency key, all at once. Parts that find no room are refused, each item for
+// storeParts commits parts that write no idempotency key, all at once. Parts that find no room are refused, each item for
 // itself: earlier parts may be stored.
 func (b *batch) storeParts(ctx context.Context, parts [][]int) error {
 	ps := make([]*pending, len(parts))
@@ -249,7 +225,10 @@ func (b *batch) replay(ctx context.Context, ids []int64) error {
 	if len(ids) != len(b.ins) {
 		return errKeyReused
 	}
-	b.idem, b.replayed = nil, true
+	b.replayed = true
+	c := *b.idem
+	c.First, c.ItemIDs = false, ids
+	b.idem = &c
 	missing, err := b.readBack(ctx, ids)
 	if err != nil || len(missing) == 0 {
 		return err
@@ -257,14 +236,7 @@ func (b *batch) replay(ctx context.Context, ids []int64) error {
 	for _, i := range missing {
 		*b.subs[i] = withID(*b.subs[i], ids[i])
 	}
-	if err := b.store(ctx, missing); err != nil {
-		return err
-	}
-	// Two replays at once may store the same item: whoever came second finds it there.
-	if slices.ContainsFunc(missing, func(i int) bool { return task.KindOf(b.items[i].Err) == task.Internal && b.items[i].Err != nil }) {
-		_, err = b.readBack(ctx, ids)
-	}
-	return err
+	return b.storeParts(ctx, b.cut(missing))
 }
 
 func withID(t task.Submission, id int64) task.Submission {

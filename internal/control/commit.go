@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/taskweir/taskweir/internal/metrics"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -45,135 +44,26 @@ func (p *pending) size() (tasks, bytes int) {
 
 // committer turns what gathered into transactions.
 type committer struct {
-	store   Store
-	ringer  Ringer
-	metrics *metrics.Set
-	log     *slog.Logger
+	store  Store
+	ringer Ringer
+	log    *slog.Logger
 }
 
-// flush commits a batch in as few rounds as its keys allow: usually one.
+// flush commits a batch: usually one transaction.
 func (c *committer) flush(ctx context.Context, batch []*pending) {
-	todo := batch
-	for len(todo) > 0 {
-		round, later := pick(todo)
-		bells := c.commit(ctx, round)
-		for _, p := range round {
-			close(p.done)
-		}
-		c.ring(round, bells)
-		todo = settle(later)
+	bells := c.commit(ctx, batch)
+	for _, p := range batch {
+		close(p.done)
 	}
+	c.ring(batch, bells)
 }
 
-// deferred is a request that met another of the round in a key.
-type deferred struct {
-	p      *pending
-	leader *task.Submission // has the unique key of p's only task; nil: they met otherwise
-}
-
-// pick chooses requests of which no two share a key; the others keep their order.
-func pick(todo []*pending) (round []*pending, later []deferred) {
-	if !anyKeys(todo) {
-		return todo, nil
-	}
-	taken := make(map[[32]byte]*task.Submission, len(todo))
-	for _, p := range todo {
-		if leader, met := meets(p, taken); met {
-			later = append(later, deferred{p, leader})
-			continue
-		}
-		if p.req.Idem != nil {
-			taken[p.req.Idem.Key] = nil
-		}
-		for _, t := range p.req.Tasks {
-			if t.Unique != nil {
-				taken[t.Unique.Key] = t
-			}
-		}
-		round = append(round, p)
-	}
-	return round, later
-}
-
-func anyKeys(todo []*pending) bool {
-	for _, p := range todo {
-		if p.req.Idem != nil {
-			return true
-		}
-		for _, t := range p.req.Tasks {
-			if t.Unique != nil {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// meets reports whether p shares a key with what is taken. The hashes of idempotency and unique keys never collide: they
-// are of different domains.
-func meets(p *pending, taken map[[32]byte]*task.Submission) (leader *task.Submission, met bool) {
-	if p.req.Idem != nil {
-		if _, ok := taken[p.req.Idem.Key]; ok {
-			return nil, true
-		}
-	}
-	for _, t := range p.req.Tasks {
-		if t.Unique == nil {
-			continue
-		}
-		if leader, ok := taken[t.Unique.Key]; ok {
-			if len(p.req.Tasks) == 1 && p.req.Idem == nil {
-				return leader, true
-			}
-			return nil, true
-		}
-	}
-	return nil, false
-}
-
-// settle answers those whose leader's outcome says everything and gives the rest for the next round. A request with an
-// idempotency key always goes to the database: it may be a replay.
-func settle(later []deferred) []*pending {
-	var todo []*pending
-	for _, d := range later {
-		if d.leader != nil && follow(d.p.req.Tasks[0], d.leader) {
-			close(d.p.done)
-			continue
-		}
-		todo = append(todo, d.p)
-	}
-	return todo
-}
-
-// follow decides a submission by the outcome of an earlier one with the same unique key, stored a moment ago. It cannot
-// when it must replace that one, or when that one left the key free.
-func follow(t, leader *task.Submission) bool {
-	var holder int64
-	var e *task.Error
-	switch {
-	case leader.Err == nil:
-		holder = leader.TaskID
-	case errors.As(leader.Err, &e) && e.Kind == task.Conflict:
-		holder = e.TaskID
-	}
-	if holder == 0 || t.Unique.OnConflict == task.OnConflictReplace {
-		return false
-	}
-	if t.Unique.OnConflict == task.OnConflictKeep {
-		t.TaskID, t.Kept = holder, true
-	} else {
-		t.Err = &task.Error{Kind: task.Conflict, Code: "unique_key_taken", Message: "another task has this unique key", TaskID: holder}
-	}
-	return true
-}
-
-// commit writes the requests of one round and sets the outcome on each.
-func (c *committer) commit(ctx context.Context, round []*pending) []task.Bell {
-	reqs := make([]*task.Request, len(round))
-	n, fresh := 0, 0
-	for i, p := range round {
+// commit writes the requests of one flush and sets the outcome on each.
+func (c *committer) commit(ctx context.Context, batch []*pending) []task.Bell {
+	reqs := make([]*task.Request, len(batch))
+	fresh := 0
+	for i, p := range batch {
 		reqs[i] = &p.req
-		n += len(p.req.Tasks)
 		for _, t := range p.req.Tasks {
 			if t.ID == 0 {
 				fresh++
@@ -188,7 +78,6 @@ func (c *committer) commit(ctx context.Context, round []*pending) []task.Bell {
 		}
 		number(reqs, first)
 	}
-	c.metrics.Flush("submit", n)
 	return c.submit(ctx, reqs)
 }
 
@@ -237,10 +126,7 @@ func (c *committer) halve(ctx context.Context, r *task.Request) []task.Bell {
 	if r.Replayed, r.Err = a.Replayed, a.Err; a.Replayed {
 		return bells
 	}
-	b := &task.Request{AppID: r.AppID, Tasks: r.Tasks[half:]}
-	if r.Idem != nil && !anyCreated(a.Tasks) {
-		b.Idem = r.Idem
-	}
+	b := &task.Request{AppID: r.AppID, Idem: later(r.Idem, anyCreated(a.Tasks)), Tasks: r.Tasks[half:]}
 	if a.Err != nil && task.KindOf(a.Err) == task.Conflict {
 		return bells // the key was used for another request
 	}
@@ -249,6 +135,16 @@ func (c *committer) halve(ctx context.Context, r *task.Request) []task.Bell {
 	bells = append(bells, c.submit(ctx, []*task.Request{b})...)
 	blame(b)
 	return bells
+}
+
+// later is the idempotency of a later part: the key is written by the first part that creates a task.
+func later(idem *task.Idempotency, remembered bool) *task.Idempotency {
+	if idem == nil || !remembered || !idem.First {
+		return idem
+	}
+	c := *idem
+	c.First = false
+	return &c
 }
 
 // blame moves the error of a part to its tasks: the other part may have gone well.
@@ -293,21 +189,20 @@ func outcomeUnknown(cause error) error {
 }
 
 // ring hands the bells to the ringer with what is known of their tasks, so that workers need not read it.
-func (c *committer) ring(round []*pending, bells []task.Bell) {
+func (c *committer) ring(batch []*pending, bells []task.Bell) {
+	if len(bells) == 0 {
+		return
+	}
 	created := 0
-	for _, p := range round {
+	for _, p := range batch {
 		for _, t := range p.req.Tasks {
 			if t.Created {
 				created++
 			}
 		}
 	}
-	c.metrics.Submitted(created)
-	if len(bells) == 0 {
-		return
-	}
 	byID := make(map[int64]*task.Submission, created)
-	for _, p := range round {
+	for _, p := range batch {
 		for _, t := range p.req.Tasks {
 			if t.Created {
 				byID[t.ID] = t

@@ -12,10 +12,8 @@
 // # Submitting
 //
 // An Input is checked whole, so that every broken rule is named at once, and becomes a task.Submission. Submissions gather
-// in a group committer (package flush); one flush is one transaction. Requests of one flush that meet in an idempotency
-// key or a unique key are told apart in memory first: the later one waits for the next round of the same flush, or is
-// answered from the earlier one's outcome when that says everything. A transaction that fails for good is halved until
-// the guilty task is alone, and only its caller hears of it. After the commit every caller is answered, then the bells are
+// in a group committer (package flush); one flush is one transaction, in which requests that meet in a key are settled in order. A
+// transaction that fails for good is halved until the guilty task is alone, and only its caller hears of it. After the commit every caller is answered, then the bells are
 // rung with what is in memory, so that a worker need not read what was just written.
 //
 // A batch larger than a flush takes several transactions. The idempotency key is written, with the ids of all items, by

@@ -12,7 +12,10 @@ type Store interface {
 	// TaskIDs takes n consecutive task ids from this process's block and gives the first. A block older than 5 s is
 	// thrown away.
 	TaskIDs(ctx context.Context, n int) (int64, error)
-	// Submit is one flush: one transaction for all requests (≤ 500 tasks). It sets the results on requests and
+	// Submit is one flush: one transaction for all requests (≤ 500 tasks). Requests of one flush that meet in an idempotency
+	// key or a unique key get what one flush after the other would have given them. A request whose Idem is not First is a
+	// later part of a batch or what is missing of a replayed one: tasks of it that are there already are left alone (TaskID
+	// set, not Created). It sets the results on requests and
 	// submissions and gives the new start bells with Direct set. A non-retryable error belongs to some task of the flush:
 	// the caller splits the flush to find it.
 	Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, error)

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/taskweir/taskweir/internal/flush"
-	"github.com/taskweir/taskweir/internal/metrics"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -32,7 +31,6 @@ type Options struct {
 	// BrokerReachable reports whether bells can be published, for verdicts. nil: always.
 	BrokerReachable func() bool
 	Logger          *slog.Logger // nil: slog.Default
-	Metrics         *metrics.Set // nil: none
 }
 
 // LaneTable looks lanes up as read lately.
@@ -52,7 +50,6 @@ type Service struct {
 	secrets Secrets
 	broker  func() bool
 	log     *slog.Logger
-	metrics *metrics.Set
 
 	kinds   kindTable
 	lanes   laneTable
@@ -65,7 +62,7 @@ type Service struct {
 // New makes a service and starts its flusher and its poller; it does no I/O. Close ends them.
 func New(o Options) *Service {
 	s := &Service{store: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, table: o.Lanes, checks: o.Checks,
-		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger, metrics: o.Metrics}
+		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -74,7 +71,7 @@ func New(o Options) *Service {
 		s.kinds.builtins = append(s.kinds.builtins, name)
 	}
 	slices.Sort(s.kinds.builtins)
-	c := &committer{store: o.Store, ringer: o.Ringer, metrics: o.Metrics, log: s.log}
+	c := &committer{store: o.Store, ringer: o.Ringer, log: s.log}
 	s.flusher = flush.New(flush.Options[*pending]{Flush: c.flush, Size: (*pending).size})
 	s.waiting = newWaiters(o.Store)
 	return s
