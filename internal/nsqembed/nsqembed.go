@@ -139,8 +139,7 @@ func (a adapter) Output(_ int, line string) error {
 	}
 	switch level {
 	case "ERROR", "FATAL":
-		// A client that went away is an error to nsqd; to us it is how every connection ends.
-		if strings.Contains(text, "connection reset by peer") || strings.Contains(text, "broken pipe") {
+		if ending(text) {
 			a.log.Debug(text)
 			return nil
 		}
@@ -149,4 +148,14 @@ func (a adapter) Output(_ int, line string) error {
 		a.log.Warn(text)
 	}
 	return nil
+}
+
+// ending reports whether a line only tells that a client went away: an error to nsqd, to us how every connection ends.
+func ending(text string) bool {
+	for _, s := range []string{"use of closed network connection", "connection reset by peer", "broken pipe"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
 }
