@@ -52,10 +52,10 @@ func benchSubmit(b *testing.B, s *sqldb.Store) {
 
 func benchPlain(b *testing.B, s *sqldb.Store) {
 	ctx := context.Background()
-	if err := s.ExecForTest(ctx, "CREATE TABLE plain (id BIGINT NOT NULL PRIMARY KEY, app INT NOT NULL, state INT NOT NULL, created_at BIGINT NOT NULL, body VARBINARY(2000) NOT NULL)"); err != nil {
+	if err := s.Exec(ctx, "CREATE TABLE plain (id BIGINT NOT NULL PRIMARY KEY, app INT NOT NULL, state INT NOT NULL, created_at BIGINT NOT NULL, body VARBINARY(2000) NOT NULL)"); err != nil {
 		b.Fatal(err)
 	}
-	if err := s.ExecForTest(ctx, "CREATE INDEX plain_app ON plain (app, id)"); err != nil {
+	if err := s.Exec(ctx, "CREATE INDEX plain_app ON plain (app, id)"); err != nil {
 		b.Fatal(err)
 	}
 	id := int64(0)
@@ -73,10 +73,9 @@ func benchPlain(b *testing.B, s *sqldb.Store) {
 			text = append(text, ",1,2,1700000000000,'"...)
 			text = append(append(text, benchBody[2:]...), "')"...)
 		}
-		if err := s.ExecForTest(ctx, string(text)); err != nil {
+		if err := s.Exec(ctx, string(text)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportMetric(float64(b.N*benchBatch)/b.Elapsed().Seconds(), "rows/s")
 }
-
