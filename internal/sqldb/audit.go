@@ -30,7 +30,7 @@ func (s *Store) Audit(ctx context.Context, from, to int64) (mended int, bells []
 	if err := r.prepare(ctx, 2*len(suspects)); err != nil {
 		return 0, nil, err
 	}
-	err = s.write(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		r.reset()
 		mended, bells, err = s.mend(ctx, t, &r, suspects)
 		return err

@@ -85,6 +85,12 @@ func (s *Store) writeSettled(ctx context.Context, fn func(context.Context, tx) e
 	return err
 }
 
+// writeAgain is writeSettled for transactions that find nothing left to do when they were committed before: an unknown
+// outcome is settled by running them again.
+func (s *Store) writeAgain(ctx context.Context, fn func(context.Context, tx) error) error {
+	return s.writeSettled(ctx, fn, func(context.Context) (bool, error) { return false, nil })
+}
+
 // lookUp asks whether a transaction was committed, with a few tries over at most settleTimeout, also when ctx has ended:
 // the caller has to know.
 func (s *Store) lookUp(ctx context.Context, committed func(context.Context) (bool, error)) (bool, error) {

@@ -35,7 +35,7 @@ func (s *Store) Expire(ctx context.Context, shard int, limit int) (ended int, mo
 		part := sortedIDs(due[:min(len(due), expireBells)])
 		due = due[min(len(due), expireBells):]
 		n := 0
-		if err := s.write(ctx, func(ctx context.Context, t tx) (err error) {
+		if err := s.writeAgain(ctx, func(ctx context.Context, t tx) (err error) {
 			n, err = s.expirePart(ctx, t, part)
 			return err
 		}); err != nil {

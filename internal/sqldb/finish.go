@@ -332,6 +332,9 @@ func (f *finishing) groups() []finishGroup {
 	return groups
 }
 
+// without is the mask that clears flags.
+func without(f task.Flags) int64 { return int64((1<<31 - 1) &^ f) }
+
 // finishTasksSQL is the guarded change of one group.
 func (s *Store) finishTasksSQL(g *finishGroup, worker, now int64) string {
 	clear := task.Zombie
@@ -339,7 +342,7 @@ func (s *Store) finishTasksSQL(g *finishGroup, worker, now int64) string {
 		clear |= (task.HasResult | task.Truncated) &^ g.set // of an earlier success that was re-opened
 	}
 	x := newText(3 * len(g.ids)).s("UPDATE tasks").s(s.force()).s(" SET state=").n(int64(g.to)).s(",reason=").n(int64(g.reason)).
-		s(",http_status=").n(int64(g.status)).s(",flags=(flags&").n(int64(1<<31 - 1&^clear)).s(")|").n(int64(g.set))
+		s(",http_status=").n(int64(g.status)).s(",flags=(flags&").n(without(clear)).s(")|").n(int64(g.set))
 	if g.counts {
 		x.s(",failures=failures+1")
 	}

@@ -23,7 +23,7 @@ func (s *Store) Lease(ctx context.Context, name string, owner int64, ttl time.Du
 	take := newText(4).s("UPDATE leases SET term=term+(owner<>").n(owner).s("),until=").s(now).s("+").n(ms).s(",owner=").n(owner).
 		s(" WHERE name=? AND (owner=").n(owner).s(" OR until<=").s(now).s(")").String()
 	insert := newText(4).s(s.insertIgnore()).s(" INTO leases (name,owner,term,until) VALUES (?,").n(owner).s(",1,").s(now).s("+").n(ms).s(")").String()
-	err = s.write(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		granted, term = false, 0
 		n, err := t.exec(ctx, take, name)
 		if err == nil && n == 0 {
@@ -54,7 +54,7 @@ func (s *Store) insertIgnore() string {
 // GiveUpLease frees it if it is the owner's.
 func (s *Store) GiveUpLease(ctx context.Context, name string, owner int64) error {
 	query := newText(1).s("UPDATE leases SET until=0 WHERE name=? AND owner=").n(owner).String()
-	return s.write(ctx, func(ctx context.Context, t tx) error {
+	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, query, name)
 		return err
 	})

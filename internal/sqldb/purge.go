@@ -40,7 +40,7 @@ func (s *Store) Purge(ctx context.Context, req task.PurgeRequest) (task.PurgeRep
 		return report, nil
 	}
 	condition := newText(2).s(" AND (state=4 AND finished_at<").n(req.SucceededBefore).s(" OR state IN (5,6) AND finished_at<").n(req.OthersBefore).s(")").String()
-	err = s.write(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		p := purging{s: s, t: t}
 		if err := s.lockTasks(ctx, t, old, condition, p.add); err != nil {
 			return err
@@ -219,7 +219,7 @@ func (s *Store) purgeWorkers(ctx context.Context, now int64, limit int) (int, er
 
 // deleted runs one DELETE as a transaction and gives how many rows it deleted.
 func (s *Store) deleted(ctx context.Context, query string) (n int, err error) {
-	err = s.write(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		rows, err := t.exec(ctx, query)
 		n = int(rows)
 		return err

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"math/rand/v2"
 	"slices"
 
@@ -17,14 +16,7 @@ import (
 // answered by running it again.
 func (s *Store) Release(ctx context.Context, claimID int64, only []int64, cause task.ReleaseCause) ([]task.Bell, error) {
 	r := releasing{s: s, cause: cause, claimID: claimID}
-	err := s.release(ctx, &r, only)
-	for range settleRuns {
-		if !errors.Is(err, task.ErrOutcomeUnknown) {
-			break
-		}
-		err = s.release(ctx, &r, only)
-	}
-	if err != nil {
+	if err := s.release(ctx, &r, only); err != nil {
 		return nil, err
 	}
 	if cause == task.CauseLost {
@@ -42,7 +34,7 @@ func (s *Store) release(ctx context.Context, r *releasing, only []int64) error {
 		return err
 	}
 	only = sortedIDs(only)
-	return s.write(ctx, func(ctx context.Context, t tx) error {
+	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		r.reset()
 		ids, found, err := s.lockClaim(ctx, t, r.claimID)
 		if err != nil || !found {
@@ -318,7 +310,7 @@ func (r *releasing) updateGroup(ctx context.Context, t tx, g *releaseGroup) erro
 		to := min(from+maxList, len(g.ids))
 		ids := g.ids[from:to]
 		x := newText(3 * len(ids)).s("UPDATE tasks").s(r.s.force()).s(" SET state=").n(int64(g.to)).s(",reason=").n(int64(g.reason)).
-			s(",flags=(flags&").n(int64(1<<31 - 1&^task.Zombie)).s(")|").n(int64(task.HasAttempts))
+			s(",flags=(flags&").n(without(task.Zombie)).s(")|").n(int64(task.HasAttempts))
 		if r.cause == task.CauseLost {
 			x.s(",losses=losses+1")
 		}

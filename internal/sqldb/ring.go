@@ -166,7 +166,7 @@ func (s *Store) Load(ctx context.Context, ids []int64) ([]task.Loaded, error) {
 func (s *Store) TuneLane(ctx context.Context, laneID int32, credit, bellSize int) error {
 	query := newText(3).s("UPDATE lanes SET credit=").n(int64(max(0, credit))).s(",bell_size=").
 		n(int64(min(max(1, bellSize), task.MaxBellTasks))).s(" WHERE id=").n(int64(laneID)).String()
-	return s.write(ctx, func(ctx context.Context, t tx) error {
+	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, query)
 		return err
 	})

@@ -266,7 +266,7 @@ func (s *Store) FoldStats(ctx context.Context, before int64, limit int) (int, er
 			return folded, nil
 		}
 		n, more := 0, false
-		err := s.write(ctx, func(ctx context.Context, t tx) (err error) {
+		err := s.writeAgain(ctx, func(ctx context.Context, t tx) (err error) {
 			n, more, err = s.foldMinute(ctx, t, minute, room)
 			return err
 		})

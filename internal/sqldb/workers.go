@@ -53,7 +53,7 @@ func (s *Store) Beat(ctx context.Context, workerID int64, info task.WorkerInfo) 
 		return 0, fmt.Errorf("encode worker info: %w", err)
 	}
 	var state task.WorkerState
-	err = s.write(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		query := newText(3).s("UPDATE workers SET beat_at=").n(s.now()).s(",slots=").n(int64(info.Slots)).
 			s(",info=? WHERE id=").n(workerID).s(" AND state<>3").String()
 		n, err := t.exec(ctx, query, string(encoded))
@@ -73,7 +73,7 @@ func (s *Store) Beat(ctx context.Context, workerID int64, info task.WorkerInfo) 
 // RetireWorker sets the row to gone: what it still holds is rescued by a scheduler.
 func (s *Store) RetireWorker(ctx context.Context, workerID int64) error {
 	query := newText(1).s("UPDATE workers SET state=3 WHERE id=").n(workerID).String()
-	return s.write(ctx, func(ctx context.Context, t tx) error {
+	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, query)
 		return err
 	})
@@ -110,7 +110,7 @@ func (s *Store) Workers(ctx context.Context, all bool) ([]task.Worker, error) {
 // DeclareGone sets a worker to gone if its beat is still the watched one.
 func (s *Store) DeclareGone(ctx context.Context, workerID, watchedBeat int64) (declared bool, err error) {
 	query := newText(2).s("UPDATE workers SET state=3 WHERE id=").n(workerID).s(" AND state<>3 AND beat_at=").n(watchedBeat).String()
-	err = s.write(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		n, err := t.exec(ctx, query)
 		declared = n > 0
 		return err
@@ -127,7 +127,7 @@ func (s *Store) DeclareAllGone(ctx context.Context) (int, error) {
 		ids = ids[len(part):]
 		query := newText(len(part)).s("UPDATE workers").s(s.force()).s(" SET state=3 WHERE id IN (").ids(part).s(") AND state<>3").String()
 		var n int64
-		err = s.write(ctx, func(ctx context.Context, t tx) (err error) {
+		err = s.writeAgain(ctx, func(ctx context.Context, t tx) (err error) {
 			n, err = t.exec(ctx, query)
 			return err
 		})
@@ -196,10 +196,10 @@ func (s *Store) MarkZombie(ctx context.Context, workerID, taskID int64, epoch in
 	if on {
 		x.s("flags|").n(int64(task.Zombie))
 	} else {
-		x.s("flags&").n(int64(1<<31 - 1&^task.Zombie))
+		x.s("flags&").n(without(task.Zombie))
 	}
 	query := x.s(" WHERE id=").n(taskID).s(" AND state=3 AND epoch=").n(int64(epoch)).s(" AND worker_id=").n(workerID).String()
-	return s.write(ctx, func(ctx context.Context, t tx) error {
+	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, query)
 		return err
 	})

@@ -1,0 +1,127 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// DB gives tests the reading pool, to look behind the functions.
+func (s *Store) DB() *sql.DB { return s.db }
+
+// Exec lets tests break things.
+func (s *Store) Exec(ctx context.Context, query string) error {
+	return s.write(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, query)
+		return err
+	})
+}
+
+// Hook sees every statement of a Store on MySQL: run executes it, and what the hook returns is what the Store sees.
+// explain answers EXPLAIN of the statement on the same connection, before it runs: table and access type of each step.
+type Hook func(query string, explain func() ([][2]string, error), run func() error) error
+
+// HookMySQL puts a hook between a Store and its database.
+func HookMySQL(t testing.TB, s *Store, url string, hook Hook) {
+	t.Helper()
+	_, cfg, err := parseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := mysql.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := s.db
+	s.db = pool(hookConnector{sessionConnector{plain}, hook}, 16)
+	_ = old.Close()
+}
+
+type hookConnector struct {
+	driver.Connector
+	hook Hook
+}
+
+func (c hookConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &hookConn{conn.(mysqlConn), c.hook}, nil
+}
+
+// mysqlConn is what the driver's connections can do.
+type mysqlConn interface {
+	driver.Conn
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.ConnBeginTx
+}
+
+type hookConn struct {
+	mysqlConn
+	hook Hook
+}
+
+func (c *hookConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
+	err = c.hook(query, func() ([][2]string, error) { return c.explain(ctx, query, args) }, func() error {
+		res, err = c.mysqlConn.ExecContext(ctx, query, args)
+		return err
+	})
+	return res, err
+}
+
+func (c *hookConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
+	err = c.hook(query, func() ([][2]string, error) { return c.explain(ctx, query, args) }, func() error {
+		rows, err = c.mysqlConn.QueryContext(ctx, query, args)
+		return err
+	})
+	return rows, err
+}
+
+func (c *hookConn) explain(ctx context.Context, query string, args []driver.NamedValue) ([][2]string, error) {
+	rows, err := c.mysqlConn.QueryContext(ctx, "EXPLAIN "+query, args)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	table, kind, extra := -1, -1, -1
+	for i, name := range rows.Columns() {
+		switch strings.ToLower(name) {
+		case "table":
+			table = i
+		case "type":
+			kind = i
+		case "extra":
+			extra = i
+		}
+	}
+	var steps [][2]string
+	row := make([]driver.Value, len(rows.Columns()))
+	for rows.Next(row) == nil {
+		access := text2(row[kind])
+		if access == "" {
+			access = text2(row[extra])
+		}
+		steps = append(steps, [2]string{text2(row[table]), access})
+	}
+	return steps, nil
+}
+
+func text2(v driver.Value) string {
+	switch v := v.(type) {
+	case []byte:
+		return string(v)
+	case string:
+		return v
+	}
+	return ""
+}
