@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +33,8 @@ type Deps struct {
 	Migrate func(ctx context.Context, c *config.Config, action string) ([]MigrationStep, error)
 	// Probes open the database and Redis for doctor.
 	Probes doctor.Probes
+
+	pause func(ctx context.Context, d time.Duration) error // between requests; nil: a timer
 }
 
 // StandaloneOptions are the flags of standalone that are no settings.
@@ -148,6 +151,9 @@ func (p *program) connected(run func(ctx context.Context, c *client, args []stri
 		ctx, stop := interruptible(cmd.Context())
 		defer stop()
 		c := newClient(cfg, p.Version)
+		if p.pause != nil {
+			c.pause = p.pause
+		}
 		defer c.http.CloseIdleConnections()
 		return run(ctx, c, args)
 	}

@@ -81,15 +81,14 @@ func waitQuery(wait time.Duration) url.Values {
 }
 
 func (p *program) listTasks() *cobra.Command {
-	var state, queue, kind, unique, app, from, to, cursor string
-	var labels []string
+	var state, queue, kind, label, unique, app, from, to, cursor string
 	var limit int
 	cmd := &cobra.Command{Use: "list", Short: "List tasks, newest first (scheduled and queued ones in due order)", Args: arguments(0, 0, "")}
 	f := cmd.Flags()
 	f.StringVar(&state, "state", "", "scheduled, queued, running, succeeded, failed, cancelled")
 	f.StringVar(&queue, "queue", "", "of this queue")
 	f.StringVar(&kind, "kind", "", "of this kind")
-	f.StringArrayVar(&labels, "label", nil, "with this label, key:value")
+	f.StringVar(&label, "label", "", "with this label, key=value")
 	f.StringVar(&unique, "unique-key", "", "with this unique key")
 	f.StringVar(&from, "from", "", "created at or after this time (RFC 3339)")
 	f.StringVar(&to, "to", "", "created before this time (RFC 3339)")
@@ -104,8 +103,10 @@ func (p *program) listTasks() *cobra.Command {
 				query.Set(name, value)
 			}
 		}
-		for _, l := range labels {
-			query.Add("label", strings.Replace(l, "=", ":", 1))
+		if i := strings.IndexAny(label, "=:"); i >= 0 {
+			query.Set("label", label[:i]+":"+label[i+1:])
+		} else if label != "" {
+			return usage(fmt.Errorf("--label: %q is not key=value", label))
 		}
 		list, raw, err := fetch[apiv1.TaskList](ctx, c, get("/v1/tasks", query))
 		if err != nil || p.json() {
@@ -142,20 +143,30 @@ func (p *program) retry() *cobra.Command {
 	cmd.Flags().BoolVar(&force, "force", false, "also a task that succeeded")
 	cmd.Flags().StringVar(&payload, "payload", "", "make a new task with this JSON (@file, - for standard input)")
 	cmd.RunE = p.connected(func(ctx context.Context, c *client, args []string) error {
-		body := apiv1.RetryTask{Force: force}
-		if cmd.Flags().Changed("payload") {
-			var err error
-			if body.Payload, err = p.payload(payload); err != nil {
-				return err
-			}
-		}
-		raw, err := json.Marshal(body)
+		raw, err := json.Marshal(apiv1.RetryTask{Force: force})
 		if err != nil {
 			return fmt.Errorf("encode request: %w", err)
+		}
+		if cmd.Flags().Changed("payload") {
+			payload, err := p.payload(payload)
+			if err != nil {
+				return err
+			}
+			raw = withPayload(raw, payload)
 		}
 		return forEach(args, func(id string) error { return p.act(ctx, c, id, "/retry", nil, raw) })
 	})
 	return cmd
+}
+
+// withPayload puts a payload into a JSON object, byte for byte: encoding/json would rewrite it.
+func withPayload(object, payload []byte) []byte {
+	out := append([]byte(nil), object[:len(object)-1]...)
+	if len(out) > 1 {
+		out = append(out, ',')
+	}
+	out = append(out, `"payload":`...)
+	return append(append(out, payload...), '}')
 }
 
 func (p *program) eachTask(use, short, verb string) *cobra.Command {
