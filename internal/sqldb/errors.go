@@ -32,7 +32,7 @@ func (s *Store) interpret(err error) error {
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, task.ErrOutcomeUnknown), errors.Is(err, task.ErrFenced):
 		return err
-	case unreachable(err):
+	case unreachable(err), s.closed.Load() && !errors.Is(err, context.Canceled):
 		return task.Gone("database_unavailable", err)
 	}
 	return err

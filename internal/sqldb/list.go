@@ -150,35 +150,44 @@ func (l *list) matches(t *task.Task) bool {
 	return true
 }
 
-// keep appends those of the tasks, in the order of ids, that are wanted, up to the limit. It gives how many of ids were
-// looked at.
-func (l *list) keep(ctx context.Context, ids []int64, holder map[int64]int64) (seen int, err error) {
-	for part := range slices.Chunk(ids, listStep) {
-		rows := make(map[int64]task.Task, len(part))
-		if err := l.s.readEach(ctx, newText(len(part)).s("SELECT "+taskColumns+" FROM tasks WHERE id IN (").ids(sortedIDs(part)).s(")").String(), func(r *sql.Rows) error {
-			var t task.Task
-			err := scanTask(r, &t)
-			if l.matches(&t) && (holder == nil || holder[t.ID] == t.Holder) {
-				rows[t.ID] = t
-			}
-			return err
-		}); err != nil {
-			return seen, err
-		}
-		if err := l.checkBodies(ctx, rows); err != nil {
+// keep appends those of the tasks, in the order of ids, that are wanted, up to the limit. holders, if any, says which bell
+// lists each of them: a listing by another than the task's holder is left over and counts nothing. It gives how many of
+// ids were looked at.
+func (l *list) keep(ctx context.Context, ids, holders []int64) (seen int, err error) {
+	for from := 0; from < len(ids); from += listStep {
+		part := ids[from:min(from+listStep, len(ids))]
+		rows, err := l.wanted(ctx, part)
+		if err != nil {
 			return seen, err
 		}
 		for _, id := range part {
 			if len(l.ids) == l.f.Limit {
 				return seen, nil
 			}
-			seen++
-			if _, ok := rows[id]; ok {
+			if t, ok := rows[id]; ok && (holders == nil || t.Holder == holders[seen]) {
 				l.ids = append(l.ids, id)
 			}
+			seen++
 		}
 	}
 	return seen, nil
+}
+
+// wanted reads those of up to 500 tasks that match the filter.
+func (l *list) wanted(ctx context.Context, ids []int64) (map[int64]task.Task, error) {
+	rows := make(map[int64]task.Task, len(ids))
+	err := l.s.readEach(ctx, newText(len(ids)).s("SELECT "+taskColumns+" FROM tasks WHERE id IN (").ids(sortedIDs(ids)).s(")").String(), func(r *sql.Rows) error {
+		var t task.Task
+		err := scanTask(r, &t)
+		if l.matches(&t) {
+			rows[t.ID] = t
+		}
+		return err
+	})
+	if err == nil {
+		err = l.checkBodies(ctx, rows)
+	}
+	return rows, err
 }
 
 // checkBodies drops rows whose body does not have the wanted unique key or label.

@@ -34,19 +34,19 @@ func (l *list) walkBells(ctx context.Context, at cursor) (string, error) {
 		}
 	}
 	for l.budget > 0 {
-		ids, holder, positions, more, err := l.dueBatch(ctx, sources, at)
+		batch, more, err := l.dueBatch(ctx, sources, at)
 		if err != nil {
 			return "", err
 		}
-		seen, err := l.keep(ctx, ids, holder)
+		seen, err := l.keep(ctx, batch.ids, batch.bells)
 		if err != nil {
 			return "", err
 		}
 		if seen > 0 {
-			at = positions[seen-1]
+			at = cursor{mode: byDue, id: batch.ids[seen-1], due: batch.dues[seen-1], bell: batch.bells[seen-1]}
 		}
 		switch {
-		case seen < len(ids), more && len(l.ids) == l.f.Limit:
+		case seen < len(batch.ids), more && len(l.ids) == l.f.Limit:
 			return at.encode(), nil
 		case !more:
 			return "", nil
@@ -55,31 +55,26 @@ func (l *list) walkBells(ctx context.Context, at cursor) (string, error) {
 	return at.encode(), nil
 }
 
-// dueBatch takes the next tasks over all sources: about listStep, whole bells.
-func (l *list) dueBatch(ctx context.Context, sources []*bellSource, at cursor) (ids []int64, holder map[int64]int64, positions []cursor, more bool, err error) {
-	holder = map[int64]int64{}
-	for len(ids) < listStep && l.budget > 0 {
+// listings are tasks in due order with the bells that list them.
+type listings struct{ ids, bells, dues []int64 }
+
+// dueBatch takes the next tasks over all sources: about listStep, whole bells. more is false at the end.
+func (l *list) dueBatch(ctx context.Context, sources []*bellSource, at cursor) (out listings, more bool, err error) {
+	for len(out.ids) < listStep && l.budget > 0 {
 		b, err := l.nextBell(ctx, sources)
-		if err != nil {
-			return nil, nil, nil, false, err
-		}
-		if b == nil {
-			return ids, holder, positions, false, nil
+		if err != nil || b == nil {
+			return out, false, err
 		}
 		l.budget--
 		for _, id := range sortedIDs(b.TaskIDs) {
 			if b.DueAt == at.due && b.ID == at.bell && id <= at.id {
 				continue
 			}
-			if _, twice := holder[id]; !twice {
-				l.budget--
-				ids = append(ids, id)
-				positions = append(positions, cursor{mode: byDue, id: id, due: b.DueAt, bell: b.ID})
-			}
-			holder[id] = b.ID
+			l.budget--
+			out.ids, out.bells, out.dues = append(out.ids, id), append(out.bells, b.ID), append(out.dues, b.DueAt)
 		}
 	}
-	return ids, holder, positions, true, nil
+	return out, true, nil
 }
 
 // nextBell takes the earliest bell of all sources; nil at the end.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"gorm.io/gorm"
 
@@ -38,6 +39,7 @@ type Store struct {
 	kinds, appKeys nameCache
 	instants       instants
 	closing        sync.Once
+	closed         atomic.Bool
 }
 
 // Open connects and measures the database's clock once. It does not look at the schema: see CheckSchema and Migrate. Its
@@ -84,6 +86,7 @@ func (s *Store) clockSource() dbclock.Source {
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {
+		s.closed.Store(true)
 		if s.writer != nil {
 			s.writer.close()
 		}
