@@ -29,9 +29,10 @@ const (
 
 // DirectoryOptions say where nsqds are found.
 type DirectoryOptions struct {
-	NSQD    []string     // TCP host:port, always known
-	Lookupd []string     // nsqlookupd HTTP host:port (or URL), asked each 3 s
-	Logger  *slog.Logger // nil: slog.Default
+	NSQD    []string      // TCP host:port, always known
+	Lookupd []string      // nsqlookupd HTTP host:port (or URL), asked each Every
+	Every   time.Duration // 0: 3 s
+	Logger  *slog.Logger  // nil: slog.Default
 }
 
 // Directory knows the TCP addresses of all nsqds: the fixed ones and those that any nsqlookupd lists. An address that no
@@ -39,6 +40,7 @@ type DirectoryOptions struct {
 // others' last answers did not have it either; while none answers, everything stays.
 type Directory struct {
 	fixed  []string
+	every  time.Duration
 	lookup []*lookupd
 	client *http.Client
 	log    *slog.Logger
@@ -64,7 +66,10 @@ func NewDirectory(o DirectoryOptions) (*Directory, error) {
 	if len(o.NSQD) == 0 && len(o.Lookupd) == 0 {
 		return nil, errors.New("nsqbus: neither nsqd nor nsqlookupd addresses")
 	}
-	d := &Directory{log: o.Logger, misses: map[string]int{}, subs: map[chan struct{}]struct{}{}, polled: make(chan struct{})}
+	d := &Directory{log: o.Logger, misses: map[string]int{}, subs: map[chan struct{}]struct{}{}, polled: make(chan struct{}), every: o.Every}
+	if d.every <= 0 {
+		d.every = pollEvery
+	}
 	if d.log == nil {
 		d.log = slog.Default()
 	}
@@ -148,9 +153,9 @@ func (d *Directory) run(ctx context.Context) {
 		if first {
 			close(d.polled)
 		}
-		wait := pollEvery
+		wait := d.every
 		if len(d.Addrs()) == 0 {
-			wait = pollNothing
+			wait = min(wait, pollNothing)
 		}
 		wait += time.Duration(rand.Float64() * pollJitter * float64(wait))
 		timer := time.NewTimer(wait)

@@ -105,7 +105,7 @@ type bus struct {
 
 func open(t testing.TB, nsqd, lookupd []string) bus {
 	t.Helper()
-	dir, err := nsqbus.NewDirectory(nsqbus.DirectoryOptions{NSQD: nsqd, Lookupd: lookupd, Logger: logger(t)})
+	dir, err := nsqbus.NewDirectory(nsqbus.DirectoryOptions{NSQD: nsqd, Lookupd: lookupd, Every: 200 * time.Millisecond, Logger: logger(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,10 @@ func settings(o Options, dir string) *nsqd.Options {
 	if host, _, err := net.SplitHostPort(opts.TCPAddress); err == nil && host != "" {
 		opts.BroadcastAddress = host
 	}
-	opts.NSQLookupdTCPAddresses = o.Lookupd
+	if opts.NSQLookupdTCPAddresses = o.Lookupd; len(o.Lookupd) > 0 {
+		// nsqlookupd refuses an nsqd that names no HTTP port. Nobody of ours asks for it, and nothing listens there.
+		opts.BroadcastHTTPPort = 4151
+	}
 	opts.MsgTimeout = 10 * time.Second
 	// The window of all lanes fits into memory; a channel of pointers costs 8 bytes an entry.
 	opts.MemQueueSize = 10_000
