@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/control"
+	"github.com/taskweir/taskweir/internal/httpkit"
+	"github.com/taskweir/taskweir/internal/rest"
+)
+
+// listenAPI takes the API's port before anything else is started: a taken one is found at once.
+func (a *App) listenAPI(context.Context) error {
+	return a.listen(&a.apiListener, a.cfg.HTTP.Addr, "TASKWEIR_HTTP_ADDR (http.addr)")
+}
+
+func (a *App) listenOps(context.Context) error {
+	return a.listen(&a.opsListener, a.cfg.Ops.Addr, "TASKWEIR_OPS_ADDR (ops.addr)")
+}
+
+func (a *App) listen(into *net.Listener, addr, key string) error {
+	l, err := httpkit.Listen(addr, key)
+	if err != nil {
+		return err
+	}
+	*into = l
+	a.life.onStop("listener", bound, func(context.Context) error {
+		_ = l.Close() // closed already when its server was
+		return nil
+	})
+	return nil
+}
+
+// startAPI starts the use cases and serves them.
+func (a *App) startAPI(ctx context.Context) error {
+	a.service = control.New(control.Options{
+		Store: a.store, Ringer: a.ringer, Clock: a.clock, Signals: a.redis, Lanes: a.table, Checks: checks(), Secrets: a.box,
+		BrokerReachable: a.brokerReachable, Logger: a.log,
+	})
+	a.life.onStop("use cases", 5*time.Second, a.service.Close)
+	if a.cfg.BootstrapKey.IsSet() {
+		if err := a.service.Bootstrap(ctx, a.cfg.BootstrapKey.Reveal()); err != nil {
+			return err
+		}
+	}
+	engine := rest.New(rest.Options{Service: a.service, Logger: a.log, Ops: a.opsPages(false)})
+	a.server = httpkit.Serve(a.apiListener, engine, a.log)
+	a.life.onStop("api", a.cfg.DrainTime, func(ctx context.Context) error {
+		a.service.StopWaiting() // those who wait for a task are answered with it as it is now
+		return a.server.Shutdown(ctx)
+	})
+	go a.watchServer(a.server)
+	a.log.Info("serving", "address", a.URL())
+	return nil
+}
+
+// startOps serves health, metrics and pprof of a process without an API.
+func (a *App) startOps(context.Context) error {
+	engine := httpkit.New(httpkit.Options{Logger: a.log})
+	httpkit.RegisterOps(engine, a.opsPages(true))
+	a.ops = httpkit.Serve(a.opsListener, engine, a.log)
+	a.life.onStop("ops pages", bound, a.ops.Shutdown)
+	go a.watchServer(a.ops)
+	a.log.Info("serving", "ops", "http://"+a.ops.Addr())
+	return nil
+}
+
+// watchServer ends the process when a server cannot go on.
+func (a *App) watchServer(s *httpkit.Server) {
+	<-s.Done()
+	if err := s.Err(); err != nil {
+		a.fail(err)
+	}
+}
+
+// opsPages are the pages that every process serves. Redis is not among what a process needs to be ready: without it
+// everything works but the live view.
+func (a *App) opsPages(pprof bool) httpkit.Ops {
+	return httpkit.Ops{
+		Metrics: a.metrics.Handler(), Pprof: pprof,
+		Checks: []httpkit.Check{
+			{Name: "database", Run: a.store.Ping},
+			{Name: "schema", Run: a.store.CheckSchema},
+			{Name: "broker", Run: a.publisher.Reachable},
+		},
+	}
+}
+
+// brokerReachable is asked for verdicts only.
+func (a *App) brokerReachable() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	return a.publisher.Reachable(ctx) == nil
+}

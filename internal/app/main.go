@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/taskweir/taskweir/internal/config"
+	"github.com/taskweir/taskweir/internal/runner/shell"
+)
+
+// Main is a whole process of one role: configuration, start, signals, drain. It gives the exit code. The first SIGTERM or
+// SIGINT drains, the second ends at once.
+func Main(role config.Role, args, environ []string, stderr io.Writer) int {
+	shell.MaybeSupervise()
+	cfg, err := config.Load(role, args, environ)
+	if errors.Is(err, config.ErrHelp) {
+		fmt.Fprintln(stderr, err)
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	if err := Serve(context.Background(), cfg, Options{Logger: NewLogger(cfg, stderr)}, nil); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// NewLogger is the structured log of a process.
+func NewLogger(cfg *config.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.Log.Level}
+	if cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// Serve starts the process, calls started (which may be nil) with it, and returns when a signal, ctx, started or a failed
+// part has ended it. The error of started is the error of Serve.
+func Serve(ctx context.Context, cfg *config.Config, o Options, started func(context.Context, *App) error) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	a, err := Start(ctx, cfg, o)
+	if err != nil {
+		return err
+	}
+	side, cancelSide := context.WithCancelCause(ctx)
+	ended := make(chan error, 1)
+	if started != nil {
+		go func() { ended <- started(side, a) }()
+	}
+	err = wait(ctx, a, signals, ended)
+	cancelSide(errStopping)
+	go func() {
+		if _, ok := <-signals; ok {
+			o.Logger.Warn("second signal: ending at once")
+			a.Kill()
+		}
+	}()
+	return errors.Join(err, a.Stop())
+}
+
+// wait returns when something asks the process to end.
+func wait(ctx context.Context, a *App, signals <-chan os.Signal, ended <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-signals:
+			a.log.Info("draining", "signal", s.String(), "at_most", a.cfg.DrainTime)
+			return nil
+		case <-a.Drained():
+			a.log.Info("drained as asked, ending")
+			return nil
+		case err := <-a.failed:
+			return err
+		case err := <-ended:
+			if err != nil || a.opts.ExitWhenStartedReturns {
+				return err
+			}
+			ended = nil
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/config"
+	"github.com/taskweir/taskweir/internal/nsqbus"
+	"github.com/taskweir/taskweir/internal/outbound"
+	"github.com/taskweir/taskweir/internal/runner/basic"
+	"github.com/taskweir/taskweir/internal/runner/httpcall"
+	"github.com/taskweir/taskweir/internal/runner/shell"
+	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/worker"
+)
+
+// checks are the built-in kinds, and how a payload of each is checked at submit.
+func checks() map[string]func(payload []byte) []task.FieldError {
+	return map[string]func(payload []byte) []task.FieldError{
+		"http": httpcall.CheckHTTP, "callback": httpcall.CheckCallback, "shell": shell.Check, "sleep": basic.CheckSleep, "echo": nil,
+	}
+}
+
+// runners executes what this worker is allowed to.
+func (a *App) runners() ([]worker.Runner, error) {
+	client := outbound.New(outbound.Options{Allow: a.cfg.Outbound.Allow})
+	a.life.onStop("outgoing connections", bound, func(context.Context) error { client.Close(); return nil })
+	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version()}
+	rs := []worker.Runner{basic.Echo{}, basic.Sleep{}, httpcall.NewHTTP(o), httpcall.NewCallback(o, a.store, a.box)}
+	if !a.cfg.Worker.Shell {
+		return append(rs, a.opts.Runners...), nil
+	}
+	sh, err := shell.New(shell.Options{Grace: a.cfg.Worker.Grace / 2, Logger: a.log})
+	if err != nil {
+		return nil, err
+	}
+	return append(append(rs, sh), a.opts.Runners...), nil
+}
+
+func (a *App) startWorkerAtStart(ctx context.Context) error {
+	if a.opts.NoWorker {
+		return nil
+	}
+	return a.StartWorker(ctx)
+}
+
+// StartWorker starts the worker of this process. Once is enough; Start does it unless Options.NoWorker is set.
+func (a *App) StartWorker(context.Context) error {
+	o, err := a.busOptions()
+	if err != nil {
+		return err
+	}
+	source := nsqbus.NewSource(a.directory, a.codec, o)
+	a.life.onStop("source", bound, func(context.Context) error { source.Close(); return nil })
+	rs, err := a.runners()
+	if err != nil {
+		return err
+	}
+	w := a.cfg.Worker
+	a.engine, err = worker.New(worker.Options{
+		Store: a.store, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
+		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: w.Queues,
+		DrainTime: a.cfg.DrainTime, Grace: w.Grace, ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,
+		SelfFenceAfter: a.cfg.Liveness.DeadAfter * 3 / 4,
+		Logger:         a.log, Metrics: a.metrics, Version: Version(),
+	})
+	if err != nil {
+		return err
+	}
+	go a.runWorker()
+	a.life.onStop("worker", a.cfg.DrainTime+2*time.Second, func(ctx context.Context) error {
+		a.engine.Drain()
+		select {
+		case <-a.drained:
+			return nil
+		case <-ctx.Done():
+			a.engine.Kill()
+			return context.Cause(ctx)
+		}
+	})
+	return nil
+}
+
+// runWorker runs the engine to its end: drained by a signal or by the API, or killed.
+func (a *App) runWorker() {
+	defer close(a.drained)
+	if err := a.engine.Run(context.Background()); err != nil && !errors.Is(err, worker.ErrKilled) {
+		a.fail(err)
+		return
+	}
+	if a.cfg.Role == config.Standalone {
+		a.log.Info("worker drained: nothing is executed until the next start")
+	}
+}
