@@ -111,11 +111,15 @@ func allocateIn(ctx context.Context, t tx, name string, n int64) (int64, error) 
 }
 
 // TaskIDs takes n consecutive task ids from this process's block and gives the first.
-func (s *Store) TaskIDs(ctx context.Context, n int) (int64, error) { return s.idsFor(ctx, &s.taskIDs, n) }
+func (s *Store) TaskIDs(ctx context.Context, n int) (int64, error) {
+	return s.idsFor(ctx, &s.taskIDs, n)
+}
 
 // runIDs takes n consecutive ids of bells, claims and attempts and gives the first. Inside a transaction of SQLite they
 // come from that transaction, since the block's lock may be held by somebody who waits for the writer.
-func (s *Store) runIDs(ctx context.Context, n int) (first int64, err error) { return s.idsFor(ctx, &s.runs, n) }
+func (s *Store) runIDs(ctx context.Context, n int) (first int64, err error) {
+	return s.idsFor(ctx, &s.runs, n)
+}
 
 func (s *Store) idsFor(ctx context.Context, b *blocks, n int) (int64, error) {
 	if t, ok := ctx.Value(txKey{}).(tx); ok {
