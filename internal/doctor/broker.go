@@ -132,7 +132,7 @@ func (b *brokers) nsqd(ctx context.Context, addr, how, web string) {
 	defer cancel()
 	id, took, err := identify(ctx, addr, b.tls, b.c.NSQ.AuthSecret.Reveal())
 	if err != nil {
-		mend := "start it; name its TCP address (usually port 4150) in " + b.c.Source("nsq.nsqd") + "; check nsq.tls and nsq.auth_secret"
+		mend := "start it; name its TCP address (usually port 4150) in " + b.c.Source("nsq.nsqd") + "; check nsq.tls and " + b.c.Source("nsq.auth_secret")
 		if how != "" {
 			mend = "workers connect to this address: start that nsqd with --broadcast-address set to a name that resolves and is reachable from here"
 		}

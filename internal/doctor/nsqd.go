@@ -76,7 +76,22 @@ func identify(ctx context.Context, addr string, tlsConfig *tls.Config, secret st
 			return id, took, fmt.Errorf("AUTH: %w", err)
 		}
 	}
+	if tlsConfig == nil {
+		return id, took, insistsOnTLS(conn)
+	}
 	return id, took, nil
+}
+
+// insistsOnTLS finds an nsqd that demands TLS: it takes an IDENTIFY without, and refuses everything after it. CLS changes nothing
+// and is always refused here, with a reason.
+func insistsOnTLS(conn net.Conn) error {
+	if _, err := io.WriteString(conn, "CLS\n"); err != nil {
+		return err
+	}
+	if _, err := readFrame(conn); err != nil && strings.Contains(err.Error(), "TLS") {
+		return errors.New("demands TLS")
+	}
+	return nil
 }
 
 // upgrade speaks TLS from here on; nsqd confirms it with OK.
