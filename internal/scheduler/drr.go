@@ -1,13 +1,15 @@
 package scheduler
 
+import "slices"
+
 // quantum is what an app may ring per turn, in tasks, at the largest weight of those that take turns.
 const quantum = 4
 
 // drr is deficit round robin by weight over the apps of a lane that have bells to ring. A turn adds an app's share to its
 // deficit, and it rings while that is positive; a bell may overdraw it, so that bells larger than a share are served too.
 //
-// An app that just got a backlog is served next. It cannot gain by leaving and coming back: a debt is remembered, and
-// paid off only by the rounds in between.
+// An app that just got a backlog is served next. It cannot gain by leaving and coming back: a debt is remembered and paid
+// off only by the rounds in between, and who had a turn in this round waits for the next one.
 type drr struct {
 	turns []*share // in order; the first has its turn
 	all   map[int32]*share
@@ -23,6 +25,7 @@ type share struct {
 	inTurn  bool // its share of this turn was added
 	active  bool
 	left    int64 // round in which it became inactive
+	turn    int64 // round of its last turn
 }
 
 // activate lets an app take part, next in turn.
@@ -32,7 +35,7 @@ func (d *drr) activate(app int32, weight int) {
 	}
 	s := d.all[app]
 	if s == nil {
-		s = &share{app: app}
+		s = &share{app: app, turn: d.round - 1}
 		d.all[app] = s
 	}
 	s.weight = max(1, weight)
@@ -46,7 +49,11 @@ func (d *drr) activate(app int32, weight int) {
 	} else {
 		s.deficit = 0
 	}
-	d.turns = append([]*share{s}, d.turns...)
+	if s.turn == d.round || s.deficit < 0 {
+		d.turns, d.last = append(d.turns, s), s
+	} else {
+		d.turns = append([]*share{s}, d.turns...)
+	}
 	if d.last == nil {
 		d.last = s
 	}
@@ -59,22 +66,30 @@ func (d *drr) deactivate(app int32) {
 	if s == nil || !s.active {
 		return
 	}
-	s.active, s.left = false, d.round
-	for i, t := range d.turns {
-		if t == s {
-			d.turns = append(d.turns[:i:i], d.turns[i+1:]...)
-			break
-		}
-	}
+	s.active = false
+	i := slices.Index(d.turns, s)
+	d.turns = slices.Delete(d.turns, i, i+1)
 	if d.last == s {
-		d.round++
-		d.last = nil
-		if n := len(d.turns); n > 0 {
-			d.last = d.turns[n-1]
-		}
+		d.endRoundWithout(i)
 	}
+	s.left = d.round
 	d.forgive()
 	d.measure()
+}
+
+// endRoundWithout finds the new end of the round when the app that was to end it, at position i, is out: who comes before
+// it, or the round is over.
+func (d *drr) endRoundWithout(i int) {
+	switch {
+	case len(d.turns) == 0:
+		d.last = nil
+		d.round++
+	case i == 0:
+		d.last = d.turns[len(d.turns)-1]
+		d.round++
+	default:
+		d.last = d.turns[i-1]
+	}
 }
 
 // forgive drops idle apps that owe nothing, so that the memory does not grow with apps ever seen.
@@ -105,7 +120,7 @@ func (d *drr) next() (app int32, ok bool) {
 	for len(d.turns) > 0 {
 		s := d.turns[0]
 		if !s.inTurn {
-			s.inTurn = true
+			s.inTurn, s.turn = true, d.round
 			s.deficit = min(s.deficit+quantum*float64(s.weight)/float64(d.wmax), quantum)
 		}
 		if s.deficit > 0 {
