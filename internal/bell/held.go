@@ -20,9 +20,10 @@ type held struct {
 	bytes   int
 }
 
+// entry is small, because heaps move entries about.
 type entry struct {
 	due, seq int64
-	rung     task.Rung
+	rung     *task.Rung
 }
 
 // Len, Less, Swap, Push and Pop make it a heap.Interface.
@@ -59,7 +60,7 @@ func (h *held) add(r task.Rung) {
 	}
 	h.bytes += n
 	h.seq++
-	heap.Push(h, entry{due: r.DueAt, seq: h.seq, rung: r})
+	heap.Push(h, entry{due: r.DueAt, seq: h.seq, rung: &r})
 }
 
 // due takes out the earliest bell if its instant is not after now.
@@ -68,8 +69,8 @@ func (h *held) due(now int64) (task.Rung, bool) {
 		return task.Rung{}, false
 	}
 	e := heap.Pop(h).(entry)
-	h.bytes -= weight(e.rung)
-	return e.rung, true
+	h.bytes -= weight(*e.rung)
+	return *e.rung, true
 }
 
 // next is the earliest instant.

@@ -17,7 +17,8 @@ const (
 	horizon = 2_500
 	// vanguard is how many tasks of an instant go out alone, so that the first start while the rest is encoded.
 	vanguard = 32
-	// salvo is the most bells of one Publish: while the broker takes one, workers start the one before.
+	// salvo is the most bells of one Publish, and the most tasks of an instant taken at a time: while the broker takes one,
+	// workers start the one before.
 	salvo = 512
 )
 
@@ -47,6 +48,7 @@ type Ringer struct {
 	held    held
 	armed   int64 // the instant that Run sleeps for, ms; 0: none
 
+	burst   bool // Run's own: the last look left bells whose instant had come
 	failing bool // Run's own
 }
 
@@ -169,9 +171,8 @@ func (r *Ringer) reset() {
 
 // lot is the bells of one lane that go out together.
 type lot struct {
-	lane    task.Lane
-	rungs   []task.Rung
-	instant bool // bells that were kept for their time are among them
+	lane  task.Lane
+	rungs []task.Rung
 }
 
 // collect takes what is to be published now, by priority; when there is nothing, it says how long to sleep.
@@ -180,20 +181,11 @@ func (r *Ringer) collect() (batch []lot, sleep time.Duration) {
 	now := r.o.Clock.NowMicros() - r.o.Clock.Uncertainty().Microseconds()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	instants := map[int32]bool{}
-	for {
-		b, ok := r.held.due(floorMs(now))
-		if !ok {
-			break
-		}
-		r.ready[b.LaneID] = append(r.ready[b.LaneID], b)
-		r.count++
-		instants[b.LaneID] = true
-	}
+	r.ripen(floorMs(now))
 	for id, rungs := range r.ready {
 		// Asked again: the lane may have been paused since.
 		if lane, ok := r.o.Lanes.Lane(id); ok && !lane.Paused {
-			batch = append(batch, lot{lane, rungs, instants[id]})
+			batch = append(batch, lot{lane, rungs})
 		}
 		delete(r.ready, id)
 	}
@@ -211,32 +203,39 @@ func (r *Ringer) collect() (batch []lot, sleep time.Duration) {
 	return nil, time.Duration(due*1000-now) * time.Microsecond
 }
 
+// ripen moves bells whose instant has come to ready: the first few tasks of an instant, then salvo by salvo. The lock is
+// held.
+func (r *Ringer) ripen(nowMs int64) {
+	most := salvo
+	if !r.burst {
+		most = vanguard
+	}
+	for most > 0 {
+		b, ok := r.held.due(nowMs)
+		if !ok {
+			break
+		}
+		r.ready[b.LaneID] = append(r.ready[b.LaneID], b)
+		r.count++
+		most -= max(1, len(b.TaskIDs))
+	}
+	due, ok := r.held.next()
+	r.burst = ok && due <= nowMs
+}
+
 // floorMs turns µs into the ms that has surely begun.
 func floorMs(micros int64) int64 { return micros / 1000 }
 
-// publish sends every lot, in salvos; the first tasks of an instant alone.
+// publish sends every lot, in salvos.
 func (r *Ringer) publish(ctx context.Context, batch []lot) {
 	for _, l := range batch {
-		rest := l.rungs
-		for len(rest) > 0 && ctx.Err() == nil {
-			n := min(salvo, len(rest))
-			if l.instant && len(rest) == len(l.rungs) {
-				n = firstTasks(rest, vanguard)
+		for rungs := range slices.Chunk(l.rungs, salvo) {
+			if ctx.Err() != nil {
+				return
 			}
-			r.send(ctx, l.lane, rest[:n])
-			rest = rest[n:]
+			r.send(ctx, l.lane, rungs)
 		}
 	}
-}
-
-// firstTasks is how many bells hold the first n tasks; at least 1.
-func firstTasks(rungs []task.Rung, n int) int {
-	for i := range rungs {
-		if n -= max(1, len(rungs[i].TaskIDs)); n <= 0 {
-			return i + 1
-		}
-	}
-	return len(rungs)
 }
 
 func (r *Ringer) send(ctx context.Context, lane task.Lane, rungs []task.Rung) {

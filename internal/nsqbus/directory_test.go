@@ -142,3 +142,28 @@ func TestClosingIsPromptWhileAnNSQDSaysNothing(t *testing.T) {
 	first.Close()
 	second.Close()
 }
+
+func TestDirectoryClosesItsConnections(t *testing.T) {
+	var open atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, nodes(1001)) }))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	d, err := nsqbus.NewDirectory(nsqbus.DirectoryOptions{Lookupd: []string{srv.URL}, Every: time.Millisecond, Logger: logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-d.Polled()
+	if open.Load() == 0 {
+		t.Fatal("no connection is kept: the test tests nothing")
+	}
+	d.Close()
+	eventually(t, "every connection is closed", func() bool { return open.Load() == 0 })
+}

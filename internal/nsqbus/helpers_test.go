@@ -22,7 +22,12 @@ import (
 	"github.com/taskweir/taskweir/internal/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// nsqd asks nsqlookupd over HTTP with a client that it never closes; with both in this process its kept-alive connections
+// remain. That the directory closes its own is tested by TestDirectoryClosesItsConnections.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreAnyFunction("net/http.(*conn).serve"))
+}
 
 // patience bounds every wait for an event. It is no expectation of speed.
 const patience = 20 * time.Second
