@@ -1,0 +1,40 @@
+package bench
+
+import (
+	"io"
+	"time"
+)
+
+// Options bound a run. Use Defaults or Quick and change what is needed.
+type Options struct {
+	Rounds    int            // 1 … 25
+	Processes map[string]int // name → process id of servers whose processor time is shown; this process is added
+	Progress  io.Writer      // gets a line per step; nil: none
+
+	Submit       time.Duration // each way of submitting
+	Yard         time.Duration // each yardstick
+	Steady       time.Duration // each way of steady work
+	Latency      time.Duration // pickup, and delays spread over time
+	Drain        int           // tasks drained
+	Callbacks    int           // HTTP tasks drained
+	Instant      int           // tasks due in one instant
+	InstantAhead time.Duration // how long before it they are submitted
+	Cancels      int           // tasks cancelled
+	Backlog      int           // tasks of app A that app B meets; 0: no fairness run
+	Slots        int           // of the worker, but for the fairness run, which has 8
+	Patience     time.Duration // tasks not done after this are lost
+}
+
+// Defaults are what the published figures are made with. About three minutes on two cores.
+func Defaults() Options {
+	return Options{Rounds: 3, Submit: 500 * time.Millisecond, Yard: 1500 * time.Millisecond, Steady: 3 * time.Second, Latency: 4 * time.Second,
+		Drain: 50_000, Callbacks: 15_000, Instant: 10_000, InstantAhead: 3 * time.Second, Cancels: 200, Backlog: 100_000, Slots: 256,
+		Patience: time.Minute}
+}
+
+// Quick shows within half a minute whether everything works. Its figures are rough.
+func Quick() Options {
+	return Options{Rounds: 1, Submit: 250 * time.Millisecond, Yard: 500 * time.Millisecond, Steady: time.Second, Latency: time.Second,
+		Drain: 10_000, Callbacks: 3_000, Instant: 2_000, InstantAhead: 2500 * time.Millisecond, Cancels: 50, Backlog: 20_000, Slots: 256,
+		Patience: 30 * time.Second}
+}

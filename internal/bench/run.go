@@ -1,0 +1,154 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Run measures what open opens and reports. An error means that something did not work, not that it was slow; figures
+// that were taken before it are in the report.
+func Run(ctx context.Context, o Options, open Opener) (*Report, error) {
+	r := newRunner()
+	sys, err := open(ctx, Settings{Slots: o.Slots, Runner: r})
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	rep := newReport(sys, o)
+	b := &bench{o: o, sys: sys, runner: r, rep: rep}
+	err = b.rounds(ctx)
+	if cerr := closeSystem(ctx, sys); err == nil {
+		err = cerr
+	}
+	if err == nil && o.Backlog > 0 {
+		err = b.fairness(ctx, open)
+	}
+	rep.finish()
+	if err != nil {
+		return rep, fmt.Errorf("bench: %w", err)
+	}
+	return rep, nil
+}
+
+// bench is one run.
+type bench struct {
+	o      Options
+	sys    System
+	runner *runner
+	rep    *Report
+	client Client
+	round  int
+}
+
+// step is one thing that is measured in every round.
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (b *bench) rounds(ctx context.Context) error {
+	var err error
+	if b.client, err = b.sys.Client(ctx, "bench"); err != nil {
+		return fmt.Errorf("make app: %w", err)
+	}
+	if err := b.warm(ctx); err != nil {
+		return fmt.Errorf("warm up: %w", err)
+	}
+	for b.round = range b.o.Rounds {
+		for _, s := range []step{
+			{"yardsticks", b.yardsticks}, {"submit", b.submits}, {"drain", b.drain}, {"steady", b.steady}, {"HTTP callbacks", b.callbacks},
+			{"pickup", b.pickup}, {"delays", b.delays}, {"cancel", b.cancels},
+		} {
+			began := time.Now()
+			if err := s.do(ctx); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			b.progress("round %d of %d: %s, %.1f s", b.round+1, b.o.Rounds, s.name, time.Since(began).Seconds())
+		}
+	}
+	return nil
+}
+
+// warm runs some tasks so that lanes, connections and pools are there.
+func (b *bench) warm(ctx context.Context) error {
+	queue := "bench-warm"
+	s, err := b.fill(ctx, queue, 2_000, Task{Kind: Kind, Queue: queue, Payload: noop})
+	if err != nil {
+		return err
+	}
+	return b.account(ctx, nil, s)
+}
+
+func (b *bench) progress(format string, args ...any) {
+	if b.o.Progress != nil {
+		fmt.Fprintf(b.o.Progress, format+"\n", args...)
+	}
+}
+
+// queue names a queue of this round.
+func (b *bench) queue(what string) string { return fmt.Sprintf("bench-%s-%d", what, b.round+1) }
+
+// account waits until the span is done and adds what became of it to the figure.
+func (b *bench) account(ctx context.Context, f *Figure, s span) error {
+	got, err := settle(ctx, b.sys, s, b.o.Patience, 50*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	b.rep.fate(f, s, got)
+	return nil
+}
+
+// batchSize is how many tasks the bench submits at once.
+const batchSize = 500
+
+// fill submits n tasks like t by batches from two callers.
+func (b *bench) fill(ctx context.Context, queue string, n int, t Task) (span, error) {
+	t.Queue = queue
+	batch := make([]Task, batchSize)
+	for i := range batch {
+		batch[i] = t
+	}
+	perCaller := make(submitted, 2)
+	left := make(chan int, n/batchSize+1)
+	for rest := n; rest > 0; rest -= batchSize {
+		left <- min(rest, batchSize)
+	}
+	close(left)
+	errs := make(chan error, 2)
+	for i := range 2 {
+		go func() {
+			for size := range left {
+				ids, err := b.client.Submit(ctx, batch[:size]...)
+				if err != nil {
+					errs <- err
+					return
+				}
+				perCaller[i].add(ids...)
+			}
+			errs <- nil
+		}()
+	}
+	err := errors.Join(<-errs, <-errs)
+	return perCaller.all(), err
+}
+
+// closeSystem ends a system even when ctx has ended.
+func closeSystem(ctx context.Context, sys System) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := sys.Close(ctx); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	return nil
+}
+
+// processes are the processes whose processor time is shown.
+func (o Options) processes() map[string]int {
+	all := map[string]int{"taskweir (with clients)": os.Getpid()}
+	for name, pid := range o.Processes {
+		all[name] = pid
+	}
+	return all
+}
