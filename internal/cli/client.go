@@ -85,6 +85,9 @@ func (e *apiError) Error() string {
 	}
 	b.WriteString(")")
 	for _, f := range e.problem.Errors {
+		if text == f.Field+": "+f.Message {
+			continue // the only one, and said already
+		}
 		fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Message)
 	}
 	if e.problem.TaskID != 0 {

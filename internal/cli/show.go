@@ -25,7 +25,7 @@ func errorText(e *apiv1.TaskError) string {
 		return ""
 	}
 	text := e.Code
-	if e.HTTPStatus != 0 {
+	if e.HTTPStatus != 0 && !strings.Contains(text, fmt.Sprint(e.HTTPStatus)) {
 		text += fmt.Sprintf(" %d", e.HTTPStatus)
 	}
 	if e.Message != "" {

@@ -106,7 +106,7 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"worker.slots": "flag --worker-slots", "drain_time": "environment TASKWEIR_DRAIN_TIME",
-		"worker.grace": file + ":1", "log.level": file + ":4", "http.addr": "http.addr, TASKWEIR_HTTP_ADDR",
+		"worker.grace": file + ":1", "log.level": file + ":4", "http.addr": "http.addr (TASKWEIR_HTTP_ADDR)",
 	} {
 		if got := c.Source(key); got != want {
 			t.Errorf("source of %s is %q, want %q", key, got, want)

@@ -12,15 +12,15 @@ type Shown struct {
 	Source string `json:"source"` // a flag, a variable, file:line, "default"
 }
 
-// Source tells where a setting came from, for errors that are found later: "environment TASKWEIR_HTTP_ADDR", or "http.addr,
-// TASKWEIR_HTTP_ADDR" when it stands at its default.
+// Source tells where a setting came from, for errors that are found later: "environment TASKWEIR_HTTP_ADDR", or "http.addr
+// (TASKWEIR_HTTP_ADDR)" when it stands at its default.
 func (c *Config) Source(key string) string {
 	if o, ok := c.origins[key]; ok && o.source != fromDefault && o.source != "" {
 		return o.source
 	}
 	for _, s := range Settings() {
 		if s.Key == key {
-			return key + ", " + s.Env()
+			return key + " (" + s.Env() + ")"
 		}
 	}
 	return key

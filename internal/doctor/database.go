@@ -89,7 +89,8 @@ func version(text, where string) Finding {
 	if x < major || x == major && y < minor {
 		return a.problem("version", name+" "+text+" at "+where+" is too old", fmt.Sprintf("use %s %d.%d or newer", name, major, minor))
 	}
-	return a.ok("version", name+" "+strings.TrimSuffix(text, "-MariaDB")+" at "+where)
+	number, _, _ := strings.Cut(text, "-")
+	return a.ok("version", name+" "+number+" at "+where)
 }
 
 // replication looks at the binary log, and says what a failover can lose.

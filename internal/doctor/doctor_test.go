@@ -104,7 +104,7 @@ func TestHealthyPartsAreOK(t *testing.T) {
 	if r.Problems+r.Warnings > 0 {
 		t.Errorf("%+v", r.Findings)
 	}
-	expect(t, r, "database", "version", OK, "MariaDB 10.11.6-MariaDB-0+deb12u1 at mysql://tw:xxxxx@db:3306/taskweir")
+	expect(t, r, "database", "version", OK, "MariaDB 10.11.6 at mysql://tw:xxxxx@db:3306/taskweir")
 	expect(t, r, "redis", "version", OK, "Redis 7.0.15 at redis://:xxxxx@redis:6379/0")
 	expect(t, r, "nsqd", addr, OK, "nsqd 1.")
 	for _, f := range r.Findings {
