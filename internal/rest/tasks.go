@@ -115,7 +115,7 @@ func filter(c call) (task.Filter, error) {
 		to   *string
 	}{{"state", &f.State}, {"queue", &f.Queue}, {"kind", &f.Kind}, {"uniqueKey", &f.UniqueKey}, {"cursor", &f.Cursor}} {
 		if v, ok := c.Query(x.name); ok {
-			if *x.to = v; v == "" {
+			if *x.to = v; v == "" && x.name != "cursor" {
 				bad(x.name, "length", "must not be empty")
 			}
 		}
