@@ -75,6 +75,13 @@ func (a *lookAhead) kept(id int64) bool {
 	return yes
 }
 
+// empty reports whether nothing waits for its instant.
+func (a *lookAhead) empty() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.heap) == 0
+}
+
 // taken says that the loop knows these bells now.
 func (a *lookAhead) taken(rungs []task.Rung) {
 	if len(rungs) == 0 {

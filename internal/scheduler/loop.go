@@ -14,7 +14,7 @@ const (
 	lookShare = 20                    // at most one part in this of the time is spent looking
 )
 
-// loop is the bell loop. Its fields belong to its goroutine, but rooms.
+// loop is the bell loop. Its fields belong to its goroutine, but rooms and busy.
 type loop struct {
 	s     *Scheduler
 	lanes map[int32]*laneState
@@ -31,7 +31,8 @@ type loop struct {
 	metricAt time.Time
 	b        backoff
 
-	rooms sync.Map // lane id to *atomic.Int64
+	rooms sync.Map    // lane id to *atomic.Int64
+	busy  atomic.Bool // something is due or rung
 }
 
 func newLoop(s *Scheduler) *loop {
@@ -224,11 +225,8 @@ func (p *loop) look(ctx context.Context) error {
 	p.s.ahead.pairs.Store(&pairs)
 	p.lookedAt = time.Now()
 	p.lookCost, p.lookAt = p.lookedAt.Sub(start), p.lookedAt.Add(p.s.o.Intervals.Look)
-	if p.newLane(pairs) {
-		if err := p.s.view.readLanes(ctx); err != nil {
-			return err
-		}
-		p.refreshViews()
+	if err := p.readViews(ctx, pairs); err != nil {
+		return err
 	}
 	p.takePairs(pairs)
 	return nil
@@ -239,22 +237,38 @@ func (p *loop) lookNow(now time.Time) bool {
 	if now.Sub(p.lookedAt) < max(lookBusy, p.lookCost*lookShare) {
 		return false
 	}
-	for _, l := range p.lanes {
-		if len(l.rung) > 0 || l.backlog() > 0 {
-			return true
-		}
-	}
-	return false
+	return !p.idle()
 }
 
-// newLane reports whether a pair's lane is not known yet.
-func (p *loop) newLane(pairs []task.LaneApp) bool {
+// readViews sees to it that what is known of lanes and apps is good enough to ring what is due.
+func (p *loop) readViews(ctx context.Context, pairs []task.LaneApp) error {
+	now, due, unknown := p.s.o.Clock.Now(), false, false
 	for _, pair := range pairs {
-		if _, known := p.views.lanes[pair.LaneID]; !known && p.s.leases.owns(pair.LaneID) {
-			return true
+		if p.s.leases.owns(pair.LaneID) {
+			_, known := p.views.lanes[pair.LaneID]
+			due, unknown = due || pair.MinDue <= now, unknown || !known
 		}
 	}
-	return false
+	p.busy.Store(due || len(p.lanes) > 0 && !p.idle())
+	var err error
+	switch {
+	case unknown:
+		err = p.s.view.readLanes(ctx)
+	case due:
+		err = p.s.view.refreshLanes(ctx)
+	}
+	p.refreshViews()
+	return err
+}
+
+// idle reports whether nothing is rung or to be rung.
+func (p *loop) idle() bool {
+	for _, l := range p.lanes {
+		if !l.idle() {
+			return false
+		}
+	}
+	return true
 }
 
 // takePairs notes which apps have due bells and when the next becomes due.

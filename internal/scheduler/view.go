@@ -22,6 +22,7 @@ type view struct {
 
 // lanesView is one reading of lanes and apps.
 type lanesView struct {
+	at    time.Time
 	lanes map[int32]task.Lane
 	apps  map[int32]task.App
 }
@@ -53,13 +54,30 @@ func (v *workersView) slots(queue string) (n int) {
 
 func (v *view) runLanes(ctx context.Context) {
 	v.s.every(ctx, "read lanes", v.s.o.Intervals.Lanes, func(ctx context.Context) (time.Duration, error) {
-		return 0, v.readLanes(ctx)
+		wait := v.s.o.Intervals.Lanes
+		if !v.s.loop.busy.Load() && v.s.ahead.empty() {
+			wait *= idleFactor // whoever finds work reads them again first (refreshLanes)
+		}
+		return wait, v.readLanes(ctx)
 	})
+}
+
+// idleFactor is how much more rarely lanes are read while there is nothing to ring.
+const idleFactor = 4
+
+// refreshLanes reads lanes and apps again if what is known is older than it is while there is work: nothing is rung by a
+// reading from before a pause.
+func (v *view) refreshLanes(ctx context.Context) error {
+	if time.Since(v.lanes.Load().at) <= v.s.o.Intervals.Lanes {
+		return nil
+	}
+	return v.readLanes(ctx)
 }
 
 func (v *view) readLanes(ctx context.Context) error {
 	ctx, cancel := v.s.query(ctx)
 	defer cancel()
+	begin := time.Now()
 	lanes, err := v.s.o.Store.Lanes(ctx)
 	if err != nil {
 		return err
@@ -68,7 +86,7 @@ func (v *view) readLanes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next := &lanesView{lanes: make(map[int32]task.Lane, len(lanes)), apps: make(map[int32]task.App, len(apps))}
+	next := &lanesView{at: begin, lanes: make(map[int32]task.Lane, len(lanes)), apps: make(map[int32]task.App, len(apps))}
 	for _, l := range lanes {
 		next.lanes[l.ID] = l
 	}
