@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/runner/shell"
@@ -61,13 +62,26 @@ func Serve(ctx context.Context, cfg *config.Config, o Options, started func(cont
 	}
 	err = wait(ctx, a, signals, ended)
 	cancelSide(errStopping)
-	go func() {
-		if _, ok := <-signals; ok {
-			o.Logger.Warn("second signal: ending at once")
-			a.Kill()
-		}
-	}()
-	return errors.Join(err, a.Stop())
+	return errors.Join(err, stop(a, signals))
+}
+
+// stop drains, and ends at once at the next signal.
+func stop(a *App, signals <-chan os.Signal) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- a.Stop() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-signals:
+	}
+	a.log.Warn("second signal: ending at once; other workers rescue what ran here")
+	a.Kill()
+	select {
+	case err := <-stopped:
+		return err
+	case <-time.After(time.Second):
+		return errors.New("ended at once, at the second signal")
+	}
 }
 
 // wait returns when something asks the process to end.

@@ -25,6 +25,7 @@ func Command(args, environ []string, in io.Reader, out, errs io.Writer) int {
 			return standalone(ctx, c, o, out, errs)
 		},
 		Migrate: migrate,
+		Bench:   func(ctx context.Context, args []string) error { return Bench(ctx, args, environ, out, errs) },
 		Probes:  doctor.Probes{Database: probeDatabase, Redis: probeRedis},
 	}, args)
 }

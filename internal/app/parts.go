@@ -22,6 +22,7 @@ import (
 	"github.com/taskweir/taskweir/internal/scheduler"
 	"github.com/taskweir/taskweir/internal/secret"
 	"github.com/taskweir/taskweir/internal/sqldb"
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 // openDataDir locks the folder and completes the configuration by the keys that are kept there.
@@ -153,8 +154,15 @@ func (a *App) openBroker(context.Context) error {
 }
 
 // openLanes starts the table of lanes that the process re-reads.
-func (a *App) openLanes(context.Context) error {
+func (a *App) openLanes(ctx context.Context) error {
+	// The first lane exists before the first task, so that this one need not wait until workers have heard of it.
+	if _, err := a.store.EnsureLane(ctx, "default", task.Normal); err != nil {
+		return err
+	}
 	a.table = bell.NewTable(a.store.Lanes, a.log)
+	if err := a.table.Refresh(ctx); err != nil {
+		return err
+	}
 	a.life.run("lanes", a.fail, quiet(a.table.Run))
 	return nil
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/bell"
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/nsqbus"
 	"github.com/taskweir/taskweir/internal/outbound"
 	"github.com/taskweir/taskweir/internal/runner/basic"
 	"github.com/taskweir/taskweir/internal/runner/httpcall"
 	"github.com/taskweir/taskweir/internal/runner/shell"
+	"github.com/taskweir/taskweir/internal/sqldb"
 	"github.com/taskweir/taskweir/internal/task"
 	"github.com/taskweir/taskweir/internal/worker"
 )
@@ -59,7 +61,7 @@ func (a *App) StartWorker(context.Context) error {
 	}
 	w := a.cfg.Worker
 	a.engine, err = worker.New(worker.Options{
-		Store: a.store, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
+		Store: workerStore{a.store, a.table}, LanesEvery: 100 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
 		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: w.Queues,
 		DrainTime: a.cfg.DrainTime, Grace: w.Grace, ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,
 		SelfFenceAfter: a.cfg.Liveness.DeadAfter * 3 / 4,
@@ -81,6 +83,16 @@ func (a *App) StartWorker(context.Context) error {
 	})
 	return nil
 }
+
+// workerStore answers the worker's question for lanes from the table that this process re-reads anyway, so that asking
+// often, for the sake of the first task of a new queue, costs nothing.
+type workerStore struct {
+	*sqldb.Store
+	table *bell.Table
+}
+
+// Lanes lists the lanes as of at most 200 ms ago.
+func (s workerStore) Lanes(context.Context) ([]task.Lane, error) { return s.table.All(), nil }
 
 // runWorker runs the engine to its end: drained by a signal or by the API, or killed.
 func (a *App) runWorker() {

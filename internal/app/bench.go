@@ -1,0 +1,238 @@
+package app
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/spf13/pflag"
+
+	"github.com/taskweir/taskweir/internal/bench"
+	"github.com/taskweir/taskweir/internal/config"
+	"github.com/taskweir/taskweir/internal/control"
+	"github.com/taskweir/taskweir/internal/sqldb"
+	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/worker"
+)
+
+// Bench is "taskweir bench": it measures a whole installation in this process, on embedded parts in a folder of its own
+// unless servers are named by the settings of standalone. Never point it at a database that is in use.
+func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) error {
+	b := benchRun{errs: errs}
+	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	fs.SetOutput(errs)
+	fs.SortFlags = false
+	quick := fs.Bool("quick", false, "rough figures within half a minute")
+	rounds := fs.Int("rounds", 0, "rounds whose median is shown, 1 to 25 (default 3, quick 1)")
+	format := fs.StringP("output", "o", "markdown", "markdown or json")
+	pids := fs.StringSlice("pid", nil, "name=process of a server whose processor time is shown (repeat)")
+	config.AddFlags(fs, config.Standalone)
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	o := bench.Defaults()
+	if *quick {
+		o = bench.Quick()
+	}
+	if *rounds > 0 {
+		o.Rounds = *rounds
+	}
+	o.Progress = errs
+	var err error
+	if o.Processes, err = processes(*pids); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "taskweir-bench-*")
+	if err != nil {
+		return fmt.Errorf("bench folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if b.cfg, err = config.LoadFlags(config.Standalone, fs, environ); err != nil {
+		return err
+	}
+	b.cfg.DataDir, b.cfg.HTTP.Addr = dir, "127.0.0.1:0"
+	report, err := bench.Run(ctx, o, b.open)
+	if report == nil {
+		return err
+	}
+	if *format == "json" {
+		return errors.Join(err, report.JSON(out))
+	}
+	return errors.Join(err, report.Markdown(out))
+}
+
+func processes(pids []string) (map[string]int, error) {
+	out := map[string]int{}
+	for _, p := range pids {
+		name, text, _ := strings.Cut(p, "=")
+		pid, err := strconv.Atoi(text)
+		if name == "" || err != nil || pid <= 0 {
+			return nil, fmt.Errorf("--pid %q: must be name=process id", p)
+		}
+		out[name] = pid
+	}
+	return out, nil
+}
+
+// benchRun opens systems one after another on the same database.
+type benchRun struct {
+	cfg  *config.Config
+	errs io.Writer
+}
+
+func (b *benchRun) open(ctx context.Context, s bench.Settings) (bench.System, error) {
+	cfg := *b.cfg
+	cfg.Worker.Slots = s.Slots
+	log := slog.New(slog.NewTextHandler(b.errs, &slog.HandlerOptions{Level: max(cfg.Log.Level, slog.LevelWarn)}))
+	a, err := Start(ctx, &cfg, Options{Logger: log, Runners: []worker.Runner{s.Runner}})
+	if err != nil {
+		return nil, err
+	}
+	sys := &benchSystem{App: a, clients: map[string]*benchClient{}}
+	if err := sys.prepare(ctx); err != nil {
+		return nil, errors.Join(err, a.Stop())
+	}
+	return sys, nil
+}
+
+// benchSystem shows a running process to the bench.
+type benchSystem struct {
+	*App
+	admin control.Principal
+	yard  *sql.DB
+
+	mu      sync.Mutex
+	clients map[string]*benchClient
+}
+
+func (s *benchSystem) prepare(ctx context.Context) (err error) {
+	if s.admin, err = s.service.Authenticate(ctx, s.APIKey()); err != nil {
+		return err
+	}
+	s.yard, err = sqldb.OpenYard(ctx, s.cfg.Database.URL.Reveal(), filepath.Join(s.cfg.DataDir, "yard"))
+	return err
+}
+
+// Name says what the system runs on.
+func (s *benchSystem) Name() string {
+	db, broker, live := "SQLite", "embedded nsqd", "embedded Redis"
+	if s.store.MySQL() {
+		db = "MySQL or MariaDB"
+	}
+	if len(s.cfg.NSQ.Nsqd)+len(s.cfg.NSQ.Lookupd) > 0 {
+		broker = "nsqd"
+	}
+	if s.cfg.Redis.URL.IsSet() {
+		live = "Redis"
+	}
+	return db + ", " + broker + ", " + live
+}
+
+// BaseURL is the API's address.
+func (s *benchSystem) BaseURL() string { return s.URL() }
+
+// Now is the database's clock.
+func (s *benchSystem) Now() int64 { return s.clock.Now() }
+
+// DB reads the system's database.
+func (s *benchSystem) DB() *sql.DB { return s.store.Reader() }
+
+// Yard is where the yardstick writes.
+func (s *benchSystem) Yard() *sql.DB { return s.yard }
+
+// SQLite tells the dialect.
+func (s *benchSystem) SQLite() bool { return !s.store.MySQL() }
+
+// Pause stops a queue, which is made when it does not exist.
+func (s *benchSystem) Pause(ctx context.Context, queue string) error {
+	return s.setPaused(ctx, queue, true)
+}
+
+// Resume lets it go on.
+func (s *benchSystem) Resume(ctx context.Context, queue string) error {
+	return s.setPaused(ctx, queue, false)
+}
+
+func (s *benchSystem) setPaused(ctx context.Context, queue string, paused bool) error {
+	if _, err := s.store.EnsureLane(ctx, queue, task.Normal); err != nil {
+		return err
+	}
+	_, err := s.service.SetQueuePaused(ctx, s.admin, queue, paused)
+	return err
+}
+
+// Close drains and ends everything.
+func (s *benchSystem) Close(context.Context) error { return errors.Join(s.yard.Close(), s.Stop()) }
+
+// Client makes the app of a name at first use.
+func (s *benchSystem) Client(ctx context.Context, name string) (bench.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.clients[name]; c != nil {
+		return c, nil
+	}
+	app, _, err := s.service.CreateApp(ctx, s.admin, control.AppInput{Name: control.Some(name)})
+	if err != nil {
+		return nil, err
+	}
+	_, key, err := s.service.CreateAPIKey(ctx, s.admin, app.Key, name, "manage")
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.service.Authenticate(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	c := &benchClient{service: s.service, who: p, key: key}
+	s.clients[name] = c
+	return c, nil
+}
+
+// benchClient submits through the same use case as HTTP.
+type benchClient struct {
+	service *control.Service
+	who     control.Principal
+	key     string
+}
+
+// Key is the app's API key.
+func (c *benchClient) Key() string { return c.key }
+
+// Submit stores all tasks or none.
+func (c *benchClient) Submit(ctx context.Context, tasks ...bench.Task) ([]int64, error) {
+	ins := make([]*control.Input, len(tasks))
+	for i, t := range tasks {
+		in := &control.Input{Kind: t.Kind, Queue: t.Queue, Payload: t.Payload}
+		if t.DueAt != 0 {
+			in.RunAt = control.Some(t.DueAt)
+		}
+		if t.NoRetry {
+			in.Retry = &control.RetryInput{Max: control.Some[int64](0)}
+		}
+		ins[i] = in
+	}
+	if len(ins) == 1 {
+		got, err := c.service.Submit(ctx, c.who, ins[0], nil)
+		return []int64{got.View.ID}, err
+	}
+	items, _, err := c.service.SubmitBatch(ctx, c.who, ins, nil)
+	ids := make([]int64, len(items))
+	for i, item := range items {
+		if item.Err != nil && err == nil {
+			err = item.Err
+		}
+		ids[i] = item.View.ID
+	}
+	return ids, err
+}

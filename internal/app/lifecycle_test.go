@@ -1,0 +1,57 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPartsEndInReverseAndOnce(t *testing.T) {
+	l := lifecycle{log: slog.New(slog.DiscardHandler)}
+	var ended []string
+	for _, name := range []string{"store", "broker", "worker"} {
+		l.onStop(name, time.Second, func(context.Context) error { ended = append(ended, name); return nil })
+	}
+	if err := errors.Join(l.stop(), l.stop()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"worker", "broker", "store"}; !slices.Equal(ended, want) {
+		t.Errorf("ended %v, want %v", ended, want)
+	}
+}
+
+func TestAPartThatHangsDoesNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lifecycle{log: slog.New(slog.DiscardHandler)}
+		storeEnded := false
+		hang := make(chan struct{})
+		l.onStop("store", time.Second, func(context.Context) error { storeEnded = true; return nil })
+		l.onStop("worker", 12*time.Second, func(context.Context) error { <-hang; return nil })
+		began := time.Now()
+		err := l.stop()
+		if took := time.Since(began); took != 12*time.Second {
+			t.Errorf("took %s, want the bound of the one that hangs", took)
+		}
+		if err == nil || !storeEnded {
+			t.Errorf("store ended: %v, error: %v", storeEnded, err)
+		}
+		close(hang)
+	})
+}
+
+func TestALoopThatFailsIsReported(t *testing.T) {
+	l := lifecycle{log: slog.New(slog.DiscardHandler)}
+	failed := make(chan error, 1)
+	broken := errors.New("broken")
+	l.run("scheduler", func(err error) { failed <- err }, func(context.Context) error { return broken })
+	if err := <-failed; !errors.Is(err, broken) {
+		t.Errorf("reported %v", err)
+	}
+	if err := l.stop(); err != nil {
+		t.Error(err)
+	}
+}
