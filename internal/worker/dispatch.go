@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"math"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -9,7 +8,7 @@ import (
 
 const (
 	maxClaims  = 4                     // claim transactions at once
-	secondFrom = 50                    // tasks from which a lane gets a second claim beside the one under way
+	secondFrom = 50                    // tasks from which a lane that is alone gets a second claim beside the one under way
 	peakWindow = 20 * time.Millisecond // readiness follows the most free slots of the last two windows
 	holdAtMost = 5                     // × HoldFor: a bell that is taken bit by bit is given back after that
 )
@@ -88,12 +87,9 @@ func (e *Engine) step() (plans []*plan, answers []answer, next int64) {
 	}
 	answers = e.giveBack(now, clock)
 	e.hungry = 0
-	for {
-		p := e.nextPlan(now, clock)
-		if p == nil {
-			break
-		}
-		plans = append(plans, p)
+	plans = e.share(now, clock)
+	if e.free == 0 {
+		e.want(1)
 	}
 	e.setReady(now)
 	return plans, answers, e.nextLook(now, clock)
@@ -135,59 +131,137 @@ func (e *Engine) mayClaim(now int64) bool {
 	return e.id != 0 && !e.fenced && e.free > 0 && len(e.calls.open) < maxClaims && now >= e.pauseNs && e.fin.size() < e.o.MaxResults
 }
 
-// nextPlan reserves slots for one claim of the lane whose turn it is; nil when there is nothing to claim.
-func (e *Engine) nextPlan(now, clock int64) *plan {
+// share gives the free slots to lanes, bell by bell, each to the lane that has paid least, and gathers what a lane got into
+// one claim. Engine.mu is held.
+func (e *Engine) share(now, clock int64) []*plan {
 	if !e.mayClaim(now) {
 		return nil
 	}
-	var best *lane
-	sum := 0.0
+	var plans []*plan
+	open := make([]*turn, 0, len(e.order))
 	for _, l := range e.order {
-		if !e.wants(l, now, clock) {
+		if t := e.turn(l, clock); t != nil {
+			open = append(open, t)
+		}
+	}
+	if len(open) == 1 && open[0].lane.claiming == 1 && open[0].waiting < secondFrom {
+		return nil // alone, it gathers a batch meanwhile; among others, its share of the slots must not pass to them
+	}
+	for e.free > 0 && len(open) > 0 {
+		at := 0
+		for i, t := range open {
+			if l, best := t.lane, open[at].lane; l.pass < best.pass || l.pass == best.pass && l.weight() > best.weight() {
+				at = i
+			}
+		}
+		t := open[at]
+		if t.lane.claiming > 1 && e.free < e.o.Slots/2 {
+			break // slots are scarce and this turn is its: its claims return in a moment
+		}
+		if t.lane.claiming > 1 || t.plan == nil && len(e.calls.open)+len(plans) >= maxClaims || !e.take(t, now, clock) {
+			open = append(open[:at], open[at+1:]...)
 			continue
 		}
-		sum += l.weight()
-		if best == nil || l.pass < best.pass || l.pass == best.pass && l.weight() > best.weight() {
-			best = l
+		if t.plan != nil && len(t.plan.bells) == 1 {
+			plans = append(plans, t.plan)
 		}
 	}
-	if best == nil {
-		return nil
+	for _, p := range plans {
+		e.commitPlan(p)
 	}
-	limit := e.free
-	if sum > best.weight() {
-		limit = max(1, int(math.Ceil(float64(e.free)*best.weight()/sum)))
-	}
-	return e.plan(best, limit, now, clock)
+	return plans
 }
 
-// wants reports whether the lane has a bell that can be claimed now, and lifts a lane that was idle to the others' pass.
-func (e *Engine) wants(l *lane, now, clock int64) bool {
+// turn is a lane while slots are shared out.
+type turn struct {
+	lane    *lane
+	next    int // in lane.queue
+	waiting int // tasks that could be claimed, as far as it matters
+	plan    *plan
+}
+
+// turn starts the sharing for a lane; nil when it has nothing to claim now. A lane that was idle is lifted to the pass of
+// the others: it has no claim on slots that it did not want.
+func (e *Engine) turn(l *lane, clock int64) *turn {
 	if l.Paused {
-		return false
+		return nil
 	}
-	first, n := (*held)(nil), 0
-	for _, h := range l.queue {
-		if e.takes(h, clock) {
-			if first == nil {
-				first = h
-			}
-			if n += h.left; l.claiming == 0 || n >= secondFrom {
-				break
-			}
+	t := &turn{lane: l, next: -1}
+	for i, h := range l.queue {
+		if !e.takes(h, clock) {
+			continue
+		}
+		if t.next < 0 {
+			t.next = i
+		}
+		if t.waiting += h.left; t.waiting >= secondFrom {
+			break
 		}
 	}
-	if first == nil || l.claiming > 1 || l.claiming == 1 && n < secondFrom {
-		return false
-	}
-	if need := min(first.left, e.o.Slots); !first.limited && need > e.free && now-first.sinceNs < int64(e.o.PartWait) {
-		e.want(need)
-		return false
+	if t.next < 0 {
+		return nil
 	}
 	if l.claiming == 0 && l.pass < e.vtime {
 		l.pass = e.vtime
 	}
-	return true
+	return t
+}
+
+// take adds the lane's next bell to its plan and reserves its slots; false when the lane gets no more this time. A bell
+// that needs more slots than are free waits PartWait for them, then a part of it is taken.
+func (e *Engine) take(t *turn, now, clock int64) bool {
+	l := t.lane
+	for ; t.next < len(l.queue); t.next++ {
+		h := l.queue[t.next]
+		if !e.takes(h, clock) || h.limited && t.plan != nil {
+			continue
+		}
+		have := 0
+		if t.plan != nil {
+			have = t.plan.slots
+		}
+		room := min(e.free, maxClaim-have)
+		if h.limited {
+			room = min(room, e.shellFree)
+		}
+		n := h.left
+		if n > room {
+			if t.plan != nil && (have+n > maxClaim || now-h.sinceNs < int64(e.o.PartWait)) {
+				return false
+			}
+			if need := min(n, e.o.Slots, maxClaim); !h.limited && need > e.free && now-h.sinceNs < int64(e.o.PartWait) {
+				e.want(need)
+				return false
+			}
+			n = room
+		}
+		e.add(t, h, n)
+		t.next++
+		return true
+	}
+	return false
+}
+
+// add puts a bell into the lane's plan.
+func (e *Engine) add(t *turn, h *held, n int) {
+	l := t.lane
+	if t.plan == nil {
+		t.plan = &plan{lane: l}
+	}
+	p := t.plan
+	h.claiming = true
+	p.bells = append(p.bells, h)
+	p.slots += n
+	e.free -= n
+	if h.limited {
+		p.shell += n
+		e.shellFree -= n
+		t.next = len(l.queue) // alone: what else the lane has is claimed without the limited kind
+	}
+	e.vtime = max(e.vtime, l.pass)
+	charge := float64(n) / l.weight()
+	l.pass += charge
+	p.charge += charge
 }
 
 // takes reports whether a bell can be claimed at all at this moment.
@@ -202,64 +276,22 @@ func (e *Engine) want(n int) {
 	}
 }
 
-// plan gathers bells of a lane for up to limit slots; one bell may be taken whole beyond the limit.
-func (e *Engine) plan(l *lane, limit int, now, clock int64) *plan {
-	p := &plan{lane: l}
-	limit = min(limit, maxClaim)
-	for _, h := range l.queue {
-		if !e.takes(h, clock) {
-			continue
-		}
-		if h.limited {
-			if p.slots > 0 {
-				continue
-			}
-			p.slots = min(h.left, e.free, e.shellFree, maxClaim)
-			p.shell = p.slots
-			p.bells = append(p.bells, h)
-			break
-		}
-		n := h.left
-		if p.slots > 0 && p.slots+n > limit || len(p.bells) >= maxClaim {
-			break
-		}
-		if n > limit && n > e.free {
-			n = limit // a part: it did not fit for PartWait
-		}
-		p.slots += min(n, maxClaim)
-		p.bells = append(p.bells, h)
-	}
-	if p.slots == 0 {
-		return nil
-	}
-	e.reserve(p, now)
-	return p
-}
-
-// reserve takes the slots and marks the bells. Engine.mu is held.
-func (e *Engine) reserve(p *plan, now int64) {
-	l := p.lane
+// commitPlan makes the claim request of a plan. Engine.mu is held.
+func (e *Engine) commitPlan(p *plan) {
 	ids := make([]int64, len(p.bells))
 	for i, h := range p.bells {
-		h.claiming = true
 		ids[i] = h.rung.ID
 	}
 	kinds := e.openKind
 	if p.shell > 0 {
 		kinds = e.allKinds
 	}
-	e.free -= p.slots
-	e.shellFree -= p.shell
-	l.claiming++
-	l.inClaim += len(p.bells)
-	p.charge = float64(p.slots) / l.weight()
-	e.vtime = max(e.vtime, l.pass)
-	l.pass += p.charge
+	p.lane.claiming++
+	p.lane.inClaim += len(p.bells)
 	e.calls.next++
 	p.call = e.calls.next
 	e.calls.open[p.call] = struct{}{}
-	p.req = task.ClaimRequest{WorkerID: e.id, LaneID: l.ID, Bells: ids, Max: p.slots, Kinds: kinds}
-	_ = now
+	p.req = task.ClaimRequest{WorkerID: e.id, LaneID: p.lane.ID, Bells: ids, Max: p.slots, Kinds: kinds}
 }
 
 // nextLook is when the dispatcher must look again by itself, in ns from now.

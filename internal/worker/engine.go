@@ -236,11 +236,12 @@ func (e *Engine) persist(what string, do func(context.Context) error) error {
 	for {
 		ctx, cancel := context.WithTimeout(e.ctx, 10*time.Second)
 		err := do(ctx)
+		late := ctx.Err() != nil
 		cancel()
 		if err == nil || e.ended() || e.ctx.Err() != nil {
 			return nil
 		}
-		if task.KindOf(err) != task.Unavailable && ctx.Err() == nil {
+		if task.KindOf(err) != task.Unavailable && !late {
 			return fmt.Errorf("worker: %s: %w", what, err)
 		}
 		e.log.Warn("database not reached", "while", what, "err", err)
@@ -328,8 +329,10 @@ func (e *Engine) loads() []task.LaneLoad {
 	return out
 }
 
-// startedAt is the start of the process's engine by the database's clock.
-func (e *Engine) startedAt() int64 { return e.o.Clock.Now() - e.mono.ns()/int64(time.Millisecond) }
+// startedAt is when the engine was made, by the database's clock.
+func (e *Engine) startedAt() int64 {
+	return e.o.Clock.Now() - (e.mono.ns()-int64(time.Second))/int64(time.Millisecond)
+}
 
 // shellSlots is 0 for a worker that runs no shell commands.
 func (e *Engine) shellSlots() int {

@@ -79,9 +79,6 @@ func (e *Engine) setReady(now int64) {
 		}
 		changed = changed || l.want != was
 	}
-	if free == 0 {
-		e.want(1)
-	}
 	if changed {
 		e.ready.ring()
 	}
@@ -138,6 +135,7 @@ func (e *Engine) watchdog() {
 			if l := silent[p.LaneID]; l != nil && p.MinDue < old {
 				delete(silent, p.LaneID)
 				e.log.Warn("lane is silent though it has due tasks: reconnecting", "lane", l.Topic())
+				e.bear(l)
 				l.inlet.Reconnect()
 			}
 		}
@@ -153,9 +151,16 @@ func (e *Engine) silent() map[int32]*lane {
 	for _, l := range e.order {
 		bear := max(l.quietNs, int64(e.o.WatchdogAfter))
 		if l.applied > 0 && len(l.queue) == 0 && l.claiming == 0 && now-l.heardNs >= bear {
-			l.heardNs, l.quietNs = now, min(2*bear, int64(5*time.Minute))
 			out[l.ID] = l
 		}
 	}
 	return out
+}
+
+// bear notes that a lane was reconnected: its silence is borne twice as long from now on, until it is heard of.
+func (e *Engine) bear(l *lane) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l.heardNs = e.mono.ns()
+	l.quietNs = min(2*max(l.quietNs, int64(e.o.WatchdogAfter)), int64(5*time.Minute))
 }

@@ -12,9 +12,10 @@ const never = math.MaxInt64
 // never compared with a time of the database.
 type mono struct{ base time.Time }
 
-func newMono() mono { return mono{base: time.Now()} }
+// newMono starts a second back, so that no reading is 0, which means "not yet" wherever one is kept.
+func newMono() mono { return mono{base: time.Now().Add(-time.Second)} }
 
-// ns is the time since the engine was made.
+// ns is the time since just before the engine was made.
 func (m mono) ns() int64 { return int64(time.Since(m.base)) }
 
 // at is the instant of a reading, for context deadlines.
