@@ -110,11 +110,16 @@ type bus struct {
 
 func open(t testing.TB, nsqd, lookupd []string) bus {
 	t.Helper()
+	return openWith(t, nsqd, lookupd, nsqbus.Options{})
+}
+
+func openWith(t testing.TB, nsqd, lookupd []string, o nsqbus.Options) bus {
+	t.Helper()
 	dir, err := nsqbus.NewDirectory(nsqbus.DirectoryOptions{NSQD: nsqd, Lookupd: lookupd, Every: 200 * time.Millisecond, Logger: logger(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := nsqbus.Options{Logger: logger(t)}
+	o.Logger = logger(t)
 	b := bus{dir, nsqbus.NewPublisher(dir, codec(t), o), nsqbus.NewSource(dir, codec(t), o)}
 	t.Cleanup(func() {
 		b.src.Close()

@@ -15,7 +15,7 @@ type node struct {
 	addr    string
 	cfg     *nsq.Config
 	log     *slog.Logger
-	changed func() // called when the connection was made or lost
+	changed func(connection bool) // called when the connection was made or lost (true), or the first attempt has failed
 
 	mu    sync.Mutex
 	link  *link
@@ -43,11 +43,11 @@ func (n *node) state() (connected, tried bool, fault error) {
 
 func (n *node) set(l *link, fault error) {
 	n.mu.Lock()
-	was := n.link != nil
+	was, tried := n.link != nil, n.tried
 	n.link, n.fault, n.tried = l, fault, true
 	n.mu.Unlock()
-	if was != (l != nil) {
-		n.changed()
+	if turned := was != (l != nil); turned || !tried {
+		n.changed(turned)
 	}
 }
 

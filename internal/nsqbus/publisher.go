@@ -96,9 +96,11 @@ func (p *Publisher) wanted(ctx context.Context, n *node) bool {
 	return false
 }
 
-// moved is called when a connection was made or lost.
-func (p *Publisher) moved() {
-	p.generation.Add(1)
+// moved is called when a connection was made or lost, and when a first attempt has failed, for which callers wait.
+func (p *Publisher) moved(connection bool) {
+	if connection {
+		p.generation.Add(1)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.regroup()
