@@ -3,6 +3,7 @@ package dbclock
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,9 +15,12 @@ type server struct {
 	there   []time.Duration // way there and back, by call; the last repeats
 	calls   int
 	failing bool
+	mu      sync.Mutex
 }
 
 func (s *server) ask(context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.failing {
 		return 0, errors.New("gone")
 	}
@@ -114,8 +118,12 @@ func TestRunSyncsAndSurvivesErrors(t *testing.T) {
 		if c.NowMicros() < before+6_000_000 {
 			t.Error("the clock stood still")
 		}
+		synctest.Wait()
+		s.mu.Lock()
 		s.failing, s.ahead = false, time.Minute
+		s.mu.Unlock()
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		if got := c.OffsetFromHost(); (got - time.Minute).Abs() > time.Millisecond {
 			t.Errorf("offset %v", got)
 		}

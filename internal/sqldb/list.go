@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	listBudget = 10_000 // index entries that one request reads
-	listStep   = 500    // of them at a time
-	listBytes  = 16 << 20
+	listBudget = 5_000 // index entries that one request reads; the contract allows 10,000
+	listStep   = 500   // of them at a time
 )
 
 // idSlack is how far the order of ids and that of created_at may disagree, in ms: ids come from blocks of 5 s and wait for
@@ -69,7 +68,7 @@ func (l *list) resolve(ctx context.Context) (possible bool, err error) {
 				l.states = []task.State{st}
 			}
 		}
-		if l.states == nil || l.f.State == "" {
+		if l.states == nil {
 			return false, task.InvalidField("state", "one_of", "is not a state of tasks")
 		}
 	}
@@ -173,15 +172,41 @@ func (l *list) keep(ctx context.Context, ids, holders []int64) (seen int, err er
 	return seen, nil
 }
 
+// keepRows is keep for rows that were read already.
+func (l *list) keepRows(ctx context.Context, ids []int64, rows map[int64]task.Task) (seen int, err error) {
+	if err := l.checkBodies(ctx, rows); err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if len(l.ids) == l.f.Limit {
+			return seen, nil
+		}
+		if _, ok := rows[id]; ok {
+			l.ids = append(l.ids, id)
+		}
+		seen++
+	}
+	return seen, nil
+}
+
+// matchColumns is what matches looks at.
+const matchColumns = "id,app_id,lane_id,kind_id,state,flags,created_at,due_at,holder"
+
+// scan reads rows of matchColumns and puts those that match into rows.
+func (l *list) scan(r *sql.Rows, rows map[int64]task.Task) (id int64, err error) {
+	var t task.Task
+	err = r.Scan(&t.ID, &t.AppID, &t.LaneID, &t.KindID, &t.State, &t.Flags, &t.CreatedAt, &t.DueAt, &t.Holder)
+	if l.matches(&t) {
+		rows[t.ID] = t
+	}
+	return t.ID, err
+}
+
 // wanted reads those of up to 500 tasks that match the filter.
 func (l *list) wanted(ctx context.Context, ids []int64) (map[int64]task.Task, error) {
 	rows := make(map[int64]task.Task, len(ids))
-	err := l.s.readEach(ctx, newText(len(ids)).s("SELECT "+taskColumns+" FROM tasks WHERE id IN (").ids(sortedIDs(ids)).s(")").String(), func(r *sql.Rows) error {
-		var t task.Task
-		err := scanTask(r, &t)
-		if l.matches(&t) {
-			rows[t.ID] = t
-		}
+	err := l.s.readEach(ctx, newText(len(ids)).s("SELECT "+matchColumns+" FROM tasks WHERE id IN (").ids(sortedIDs(ids)).s(")").String(), func(r *sql.Rows) error {
+		_, err := l.scan(r, rows)
 		return err
 	})
 	if err == nil {

@@ -10,17 +10,14 @@ import (
 
 // walkIDs walks an index of ids, newest first: labels, ends, or the tasks of an app.
 func (l *list) walkIDs(ctx context.Context, at cursor) (next string, err error) {
+	step := min(listStep, 2*l.f.Limit)
 	for l.budget > 0 {
-		n := min(listStep, l.budget)
-		ids, more, err := l.idsBelow(ctx, at.id, n)
+		ids, seen, more, err := l.stepBelow(ctx, at.id, min(step, l.budget))
 		if err != nil {
 			return "", err
 		}
 		l.budget -= max(len(ids), 1)
-		seen, err := l.keep(ctx, ids, nil)
-		if err != nil {
-			return "", err
-		}
+		step = listStep
 		if seen > 0 {
 			at.id = ids[seen-1]
 		}
@@ -34,17 +31,45 @@ func (l *list) walkIDs(ctx context.Context, at cursor) (next string, err error) 
 	return at.encode(), nil
 }
 
-// idsBelow reads up to n ids below a bound, largest first, from the index that fits the filter best. more is false at the
-// end. An admin's list over every app reads the index of each app.
-func (l *list) idsBelow(ctx context.Context, below int64, n int) (ids []int64, more bool, err error) {
-	state := ""
+// stepBelow looks at up to n ids below a bound and keeps what is wanted. more is false at the end.
+func (l *list) stepBelow(ctx context.Context, below int64, n int) (ids []int64, seen int, more bool, err error) {
+	if l.byLabel() || l.byEnd() != 0 {
+		if ids, more, err = l.idsBelow(ctx, below, n); err == nil {
+			seen, err = l.keep(ctx, ids, nil)
+		}
+		return ids, seen, more, err
+	}
+	x := newText(8).s("SELECT " + matchColumns + " FROM tasks")
+	if l.f.AppID != 0 {
+		x.s(l.s.use("app")).s(" WHERE app_id=").n(int64(l.f.AppID)).s(" AND id<")
+	} else {
+		x.s(" WHERE id<")
+	}
+	rows := make(map[int64]task.Task, n)
+	x.n(below).s(" AND id>=").n(l.lowest).s(" ORDER BY id DESC LIMIT ").n(int64(n))
+	if err := l.s.readEach(ctx, x.String(), func(r *sql.Rows) error {
+		id, err := l.scan(r, rows)
+		ids = append(ids, id)
+		return err
+	}); err != nil {
+		return nil, 0, false, err
+	}
+	seen, err = l.keepRows(ctx, ids, rows)
+	return ids, seen, len(ids) == n, err
+}
+
+func (l *list) byLabel() bool { return l.f.Label.Key != "" }
+
+// byEnd is the state whose list of ends the request can walk; 0: none.
+func (l *list) byEnd() task.State {
 	if len(l.states) == 1 && (l.states[0] == task.Failed || l.states[0] == task.Cancelled) {
-		state = newText(1).n(int64(l.states[0])).String()
+		return l.states[0]
 	}
-	if l.f.Label.Key == "" && state == "" && l.f.AppID == 0 {
-		ids, err = l.readIDs(ctx, newText(4).s("SELECT id FROM tasks WHERE id<").n(below).s(" AND id>=").n(l.lowest), n)
-		return ids, len(ids) == n, err
-	}
+	return 0
+}
+
+// idsBelow reads up to n ids below a bound, largest first, from labels or ends. more is false at the end. An admin's list over every app reads the index of each app.
+func (l *list) idsBelow(ctx context.Context, below int64, n int) (ids []int64, more bool, err error) {
 	apps := []int32{l.f.AppID}
 	if l.f.AppID == 0 {
 		if apps, err = l.appIDs(ctx); err != nil {
@@ -54,13 +79,11 @@ func (l *list) idsBelow(ctx context.Context, below int64, n int) (ids []int64, m
 	for _, app := range apps {
 		x, args := newText(8), []any(nil)
 		switch {
-		case l.f.Label.Key != "":
-			x.s("SELECT id FROM task_labels WHERE app_id=").n(int64(app)).s(" AND k=? AND v=?")
+		case l.byLabel():
+			x.s("SELECT id FROM task_labels").s(l.s.use("PRIMARY")).s(" WHERE app_id=").n(int64(app)).s(" AND k=? AND v=?")
 			args = []any{l.f.Label.Key, l.f.Label.Value}
-		case state != "":
-			x.s("SELECT id FROM ends WHERE app_id=").n(int64(app)).s(" AND state=").s(state)
 		default:
-			x.s("SELECT id FROM tasks WHERE app_id=").n(int64(app))
+			x.s("SELECT id FROM ends").s(l.s.use("PRIMARY")).s(" WHERE app_id=").n(int64(app)).s(" AND state=").n(int64(l.byEnd()))
 		}
 		part, err := l.readIDs(ctx, x.s(" AND id<").n(below).s(" AND id>=").n(l.lowest), n, args...)
 		if err != nil {
@@ -76,6 +99,15 @@ func (l *list) idsBelow(ctx context.Context, below int64, n int) (ids []int64, m
 		}
 	}
 	return ids, more, nil
+}
+
+// use names the index that a list walks: MariaDB would at times rather sort, or walk another index backwards until it has
+// found enough.
+func (s *Store) use(index string) string {
+	if s.mysql {
+		return " FORCE INDEX (" + index + ")"
+	}
+	return ""
 }
 
 func (l *list) readIDs(ctx context.Context, x *text, n int, args ...any) (ids []int64, err error) {

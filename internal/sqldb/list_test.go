@@ -187,10 +187,8 @@ func TestListReadsABoundedNumberOfEntries(t *testing.T) {
 		if len(p.Items) != 0 || p.Next == "" {
 			t.Fatalf("the first page has %d items and cursor %q", len(p.Items), p.Next)
 		}
-		p, err = x.s.List(x.ctx, task.Filter{AppID: x.app.ID, UniqueKey: "old", Limit: 50, Cursor: p.Next})
-		x.ok(err)
-		if len(p.Items) != 1 || p.Items[0].ID != old || p.Next != "" {
-			t.Errorf("the second page: %+v", p)
+		if got := x.pages(task.Filter{AppID: x.app.ID, UniqueKey: "old", Limit: 50}); !slices.Equal(got, []int64{old}) {
+			t.Errorf("over all pages: %v", got)
 		}
 		deep, err := x.s.List(x.ctx, task.Filter{AppID: x.app.ID, State: "queued", Kind: "echo", Limit: 1000})
 		x.ok(err)

@@ -64,7 +64,7 @@ func (u *submit) insertTasks(ctx context.Context, t tx, subs []*task.Submission)
 		all = append(slices.Clone(bells), expires...)
 	}
 	holder := holders(bells, subs)
-	if _, err := t.exec(ctx, u.tasksSQL(subs, holder)); err != nil {
+	if err := u.insertRows(ctx, t, subs, holder); err != nil {
 		return err
 	}
 	if err := u.s.insertPayloads(ctx, t, subs); err != nil {
@@ -160,6 +160,55 @@ func (u *submit) tasksSQL(subs []*task.Submission, holder []int64) string {
 			u.now, u.due(sub), sub.ExpiresAt, int64(sub.TimeoutMs), holder[i])
 	}
 	return x.String()
+}
+
+// insertRows writes the tasks' rows. SQLite spends most of such a statement on parsing it, so that rows which differ in id
+// and holder only name the other columns once.
+func (u *submit) insertRows(ctx context.Context, t tx, subs []*task.Submission, holder []int64) error {
+	for from := 0; from < len(subs); {
+		to, alike := len(subs), false
+		if !u.s.mysql {
+			to = from + 1
+			for to < len(subs) && u.alike(subs[from], subs[to]) {
+				to++
+			}
+			if alike = to-from >= minAlike; !alike {
+				to = len(subs)
+			}
+		}
+		query := ""
+		if alike {
+			query = u.alikeSQL(subs[from:to], holder[from:to])
+		} else {
+			query = u.tasksSQL(subs[from:to], holder[from:to])
+		}
+		if _, err := t.exec(ctx, query); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+// minAlike is how many rows in a row must be alike for a statement of their own.
+const minAlike = 32
+
+func (u *submit) alike(a, b *task.Submission) bool {
+	return a.AppID == b.AppID && a.LaneID == b.LaneID && a.KindID == b.KindID && a.Flags == b.Flags && u.due(a) == u.due(b) &&
+		a.ExpiresAt == b.ExpiresAt && a.TimeoutMs == b.TimeoutMs
+}
+
+const insertAlikeSQL = "INSERT INTO tasks (id,holder,app_id,lane_id,kind_id,state,flags,created_at,due_at,expires_at,timeout_ms) SELECT column1,column2,"
+
+// alikeSQL is the rows of submissions that differ in id and holder only.
+func (u *submit) alikeSQL(subs []*task.Submission, holder []int64) string {
+	one := subs[0]
+	x := newText(2 * len(subs)).s(insertAlikeSQL).ids([]int64{int64(one.AppID), int64(one.LaneID), int64(one.KindID), int64(task.Waiting),
+		int64(one.Flags), u.now, u.due(one), one.ExpiresAt, int64(one.TimeoutMs)}).s(" FROM (VALUES ")
+	for i, sub := range subs {
+		x.row(i == 0, sub.ID, holder[i])
+	}
+	return x.s(")").String()
 }
 
 const insertPayloadsSQL = "INSERT INTO payloads (id,body) VALUES "

@@ -1,0 +1,30 @@
+// Package sqldb keeps everything that Taskweir promises, in MySQL, MariaDB or SQLite. It implements the Store ports of
+// packages control, worker and scheduler, and is the only importer of gorm and the database drivers.
+//
+// # Two databases, one set of functions
+//
+// The protocol's statements are written out, with numbers in their text, because they are grouped, guarded and counted;
+// what differs between the dialects (locking clauses, index hints, INSERT IGNORE, upserts) is chosen by small functions
+// where it occurs. Plain rows that people edit (apps, keys) go through gorm, on the same connections and transactions.
+//
+// On MySQL every statement that locks or writes by primary key is forced to be a range access, since the optimizer turns
+// long lists on small tables into scans, which lock what they pass. Transactions are READ COMMITTED, lock in one order
+// (idempotency, unique keys, bells, limits, tasks, claims, stats) and are repeated whole on deadlocks and lock timeouts.
+// Ids come from a pool of connections of their own, so that a busy main pool cannot block itself.
+//
+// On SQLite one goroutine owns the one write connection. Transactions are closures on its queue; a turn commits all that
+// wait together, each failing alone, so that submits, claims and finishes of one moment share one fsync. Readers have
+// connections that cannot write.
+//
+// # What a caller can rely on
+//
+// Every exported function is one transaction or a plain read. A database that cannot be reached is *task.Error of kind
+// Unavailable, and nothing was changed. A connection that dies at COMMIT leaves the outcome open: it is looked up by the
+// ids that were taken before, and only what stays open wraps task.ErrOutcomeUnknown. Times are the database's, by Clock.
+//
+// # Lists and depths
+//
+// No page and no figure counts the rows of a big table. Lists walk the narrowest index there is (bells for queued and
+// scheduled, claims for running, ends for failed and cancelled, labels, else an app's tasks), read at most 5,000 entries
+// and say where to go on. A list by creation time finds its ends by halving over the ids.
+package sqldb
