@@ -188,6 +188,7 @@ func (e *Engine) leaveSlot(r *run, now int64) {
 	r.slot = -1
 	e.running--
 	e.free++
+	e.peak[0] = max(e.peak[0], e.free)
 	if r.shell {
 		e.shellFree++
 	}

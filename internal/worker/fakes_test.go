@@ -42,7 +42,6 @@ type fakeStore struct {
 	claimed func(req task.ClaimRequest, got task.Claimed)
 	calls   map[string]int
 	loads   int
-	silent  bool // load-free fast path for benchmarks
 }
 
 func newFakeStore(lanes ...task.Lane) *fakeStore {

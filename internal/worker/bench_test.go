@@ -1,0 +1,75 @@
+package worker
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// freeStore claims and finishes without doing anything, so that the engine's own cost is seen.
+type freeStore struct {
+	*fakeStore
+	next atomic.Int64
+	done atomic.Int64
+	want int64
+	end  chan struct{}
+}
+
+func (s *freeStore) Claim(_ context.Context, req task.ClaimRequest) (task.Claimed, error) {
+	id := s.next.Add(1000)
+	now := wall{}.Now()
+	out := task.Claimed{ClaimID: id, LaneID: req.LaneID, Now: now, Tasks: make([]task.ClaimedTask, 0, req.Max)}
+	for _, b := range req.Bells {
+		for i := range int64(100) {
+			out.Tasks = append(out.Tasks, task.ClaimedTask{ID: b*1000 + i, BellID: b, AppID: 1, Epoch: 1, AttemptID: id + i, DueAt: now})
+		}
+		out.Bells = append(out.Bells, task.ClaimedBell{ID: b, Gone: true})
+	}
+	return out, nil
+}
+
+func (s *freeStore) Finish(_ context.Context, fb task.FinishBatch) ([]task.Bell, error) {
+	if s.done.Add(int64(len(fb.Endings))) >= s.want {
+		select {
+		case <-s.end:
+		default:
+			close(s.end)
+		}
+	}
+	return nil, nil
+}
+
+// BenchmarkNoOp measures what the engine itself costs per no-op task in bells of 100 with their payloads.
+func BenchmarkNoOp(b *testing.B) {
+	bells := (b.N + 99) / 100
+	s := &freeStore{fakeStore: newFakeStore(), want: int64(bells * 100), end: make(chan struct{})}
+	bus := newFakeBus()
+	body, _ := task.Body{Payload: []byte(`{"ms":0}`)}.Encode()
+	kind := s.kindID("k")
+	for i := range bells {
+		r := task.Rung{Bell: task.Bell{ID: int64(i + 1), LaneID: 1, AppID: 1}}
+		for k := range int64(100) {
+			id := r.ID*1000 + k
+			r.TaskIDs = append(r.TaskIDs, id)
+			r.Items = append(r.Items, task.Item{ID: id, KindID: kind, TimeoutMs: 60_000, Body: body})
+		}
+		bus.publish(r)
+	}
+	e, err := New(Options{Store: s, Source: bus, Clock: wall{}, Runners: []Runner{fakeRunner{"k", succeed}}, Host: "bench"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error, 1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	go func() { done <- e.Run(context.Background()) }()
+	<-s.end
+	b.StopTimer()
+	b.ReportMetric(float64(s.want)/b.Elapsed().Seconds(), "tasks/s")
+	e.Drain()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+}
