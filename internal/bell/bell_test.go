@@ -101,6 +101,13 @@ func start(c clock, takes time.Duration) *rig {
 	return g
 }
 
+// holds tells how many bells wait for their instant, and the bytes of their payloads.
+func (g *rig) holds() (bells, size int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.held.Len(), g.held.bytes
+}
+
 func due(id int64, lane int32, at int64, tasks int) task.Rung {
 	return task.Rung{Bell: task.Bell{ID: id, LaneID: lane, AppID: 1, DueAt: at, Direct: true, TaskIDs: make([]int64, tasks)}}
 }
@@ -256,15 +263,15 @@ func TestHoldsABoundedNumber(t *testing.T) {
 			b.Items = []task.Item{{ID: id, Body: body}}
 			g.Ring(b)
 		}
-		if n, size := g.held.Len(), g.held.bytes; n != maxHeld || size > maxHeldBytes {
+		if n, size := g.holds(); n != maxHeld || size > maxHeldBytes {
 			t.Errorf("holds %d bells, %d bytes", n, size)
 		}
 		time.Sleep(2 * time.Second)
 		if n := len(g.rec.ids()); n != maxHeld {
 			t.Errorf("rang %d", n)
 		}
-		if g.held.Len() != 0 || g.held.bytes != 0 {
-			t.Errorf("left over: %d bells, %d bytes", g.held.Len(), g.held.bytes)
+		if n, size := g.holds(); n != 0 || size != 0 {
+			t.Errorf("left over: %d bells, %d bytes", n, size)
 		}
 	})
 }
@@ -297,8 +304,9 @@ func TestNothingIsHeldOrRungWhenNotRunning(t *testing.T) {
 		g.stop()
 		g.Ring(due(2, 1, nowMs(), 1), due(3, 1, nowMs()+500, 1))
 		time.Sleep(3 * time.Second)
-		if got := g.rec.ids(); len(got) != 0 || g.held.Len() != 0 || g.wakes.Load() != 1 {
-			t.Fatalf("rang %v, holds %d, %d wakes", got, g.held.Len(), g.wakes.Load())
+		held, _ := g.holds()
+		if got := g.rec.ids(); len(got) != 0 || held != 0 || g.wakes.Load() != 1 {
+			t.Fatalf("rang %v, holds %d, %d wakes", got, held, g.wakes.Load())
 		}
 	})
 }
