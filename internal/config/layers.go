@@ -210,6 +210,10 @@ func foreign(name string) bool {
 
 // suggest names the known name that is nearest to an unknown one, if any is near.
 func suggest(name string, names map[string]string) string {
+	const longest = 64 // no name is; comparing a long text would only cost time
+	if len(name) > longest {
+		return ""
+	}
 	best, distance := "", 4
 	for _, known := range slices.Sorted(maps.Keys(names)) {
 		if d := editDistance(name, known); d < distance {

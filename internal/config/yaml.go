@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -122,7 +121,12 @@ func (c codec) isSetting(key string) bool {
 }
 
 func (c codec) isGroup(start string) bool {
-	return slices.ContainsFunc(Settings(), func(s Setting) bool { return strings.HasPrefix(s.Key, start) })
+	for key := range c.l.known {
+		if strings.HasPrefix(key, start) {
+			return true
+		}
+	}
+	return false
 }
 
 // names gives every name a file may use, for suggestions.
