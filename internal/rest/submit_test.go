@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -486,4 +487,29 @@ func TestBatchReplayStoresWhatIsMissing(t *testing.T) {
 			w.t.Errorf("%s", a.Body)
 		}
 	})
+}
+
+// TestServerKnowsEveryFieldOfTheClient fails when a field is added to the wire types and not to the decoder.
+func TestServerKnowsEveryFieldOfTheClient(t *testing.T) {
+	w := newWorld(t)
+	for typ, prefix := range map[reflect.Type]string{reflect.TypeFor[apiv1.Submit](): "", reflect.TypeFor[apiv1.Retry](): "retry."} {
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			body := `{"` + name + `":[[]]}` // of no field's type
+			if prefix != "" {
+				body = `{"retry":` + body + `}`
+			}
+			a := w.do("POST", "/v1/tasks", body)
+			if name == "payload" {
+				a.refused(422, "kind", "required")
+				continue
+			}
+			a.t = t
+			for _, e := range a.want(422).problem().Errors {
+				if e.Rule == "unknown_field" {
+					t.Errorf("the server does not know %s%s", prefix, name)
+				}
+			}
+		}
+	}
 }

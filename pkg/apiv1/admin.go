@@ -36,8 +36,8 @@ type Worker struct {
 	ShellSlots int           `json:"shellSlots"`
 	Busy       int           `json:"busy"`
 	Zombies    int           `json:"zombies"`
-	Queues     []string      `json:"queues"`            // empty: all
-	Kinds      []string      `json:"kinds"`             //
+	Queues     []string      `json:"queues"`           // empty: all
+	Kinds      []string      `json:"kinds"`            //
 	Running    []RunningTask `json:"running,omitzero"` // only when one worker is asked for
 }
 
