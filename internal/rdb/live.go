@@ -15,6 +15,7 @@ const (
 	liveTTL     = 15 * time.Second
 	liveRefresh = 5 * time.Second
 	liveMax     = 4096 // entries of one worker
+	liveBatch   = 256  // entries of one command: a server serves nobody else meanwhile
 )
 
 // liveViews remembers what the workers of this process show, to keep it alive and to show it again to a Redis that lost
@@ -94,16 +95,24 @@ func (c *Client) Running(ctx context.Context, workerID int64) ([]task.LiveEntry,
 	return out, nil
 }
 
-// show sends entries and refreshes the view's end.
+// show sends entries, some at a time, and refreshes the view's end.
 func (c *Client) show(ctx context.Context, workerID int64, entries map[int64]string) error {
-	if len(entries) == 0 {
+	args := []any{liveTTL.Milliseconds(), liveMax}
+	for id, raw := range entries {
+		if args = append(args, id, raw); len(args) > 2*liveBatch {
+			if err := c.showSome(ctx, workerID, args); err != nil {
+				return err
+			}
+			args = args[:2]
+		}
+	}
+	if len(args) == 2 {
 		return nil
 	}
-	args := make([]any, 0, 2+2*len(entries))
-	args = append(args, liveTTL.Milliseconds(), liveMax)
-	for id, raw := range entries {
-		args = append(args, id, raw)
-	}
+	return c.showSome(ctx, workerID, args)
+}
+
+func (c *Client) showSome(ctx context.Context, workerID int64, args []any) error {
 	return c.do(ctx, "enter live view", func(ctx context.Context) error {
 		return enterLive.Run(ctx, c.rdb, []string{liveKey(workerID)}, args...).Err()
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/bits"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,6 +73,7 @@ func TestPromise(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			m.setWorker(alive(1, c.slots))
 			m.submit(1, 1, 40_000/c.bell, c.bell, time.Now(), false)
+			var mu sync.Mutex
 			startedA := 0
 			waiting := map[int64]int{} // bell of B to tasks of A started when it was written
 			worst := 0
@@ -79,6 +81,8 @@ func TestPromise(t *testing.T) {
 			go func() {
 				defer close(done)
 				work(ctx, m, b, c.slots, c.run, func(r task.Rung, n int) {
+					mu.Lock()
+					defer mu.Unlock()
 					if r.AppID == 1 {
 						startedA += n
 						return
@@ -93,11 +97,14 @@ func TestPromise(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, 2))
 			for range 12 {
 				synctest.Wait()
+				mu.Lock()
 				waiting[m.submit(1, 2, 1, 1, time.Now(), false)[0]] = startedA
+				mu.Unlock()
 				time.Sleep(time.Duration(150+rnd.IntN(100)) * time.Millisecond)
 			}
 			time.Sleep(500 * time.Millisecond)
-			synctest.Wait()
+			cancel()
+			<-done
 			perSecond := float64(c.slots) / c.run.Seconds()
 			if m.left() == 0 {
 				t.Fatal("A has no backlog: nothing was tested")
@@ -109,8 +116,6 @@ func TestPromise(t *testing.T) {
 				t.Errorf("slots %d bells of %d: worst %d further tasks of A, W = %d; %d of B never started", c.slots, c.bell, worst, bound, len(waiting))
 			}
 			t.Logf("slots %d bells of %d: worst %d, W = %d", c.slots, c.bell, worst, bound)
-			cancel()
-			<-done
 		})
 	}
 }
@@ -444,11 +449,11 @@ func TestAloneRescuesAtOnce(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
 		time.Sleep(500 * time.Millisecond)
+		cancel()
+		<-done
 		if len(b.queue) == 0 || m.workers[9].State != task.WorkerAlive {
 			t.Errorf("%d bells rung, own worker %v", len(b.queue), m.workers[9].State)
 		}
-		cancel()
-		<-done
 	})
 }
 
