@@ -345,8 +345,7 @@ func (c *claiming) rewriteBells(ctx context.Context) error {
 		return nil
 	}
 	slices.Sort(emptied)
-	x := newText(len(emptied)).s("DELETE FROM bells WHERE id IN (").ids(emptied).s(")")
-	_, err := c.t.exec(ctx, c.s.bounded(x, "id", len(emptied)).String())
+	_, err := c.s.deleteIDs(ctx, c.t, listDelete{table: "bells", column: "id"}, emptied)
 	return err
 }
 

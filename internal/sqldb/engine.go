@@ -20,6 +20,7 @@ type engine struct {
 	sizes      atomic.Pointer[laneSizes]
 	hists      histograms
 	foldCursor atomic.Int64 // minutes before it were folded by this process
+	patience   atomic.Int64 // ns for looking an unknown commit up; 0: settleTimeout
 }
 
 // statsWriter is this process's writer id in stats. It only keeps writers off each other's rows (an upsert adds), so a
@@ -46,15 +47,7 @@ func (s *Store) locked(x *text, column string, n int) *text {
 	return x
 }
 
-// bounded ends a DELETE of the n rows that it names by primary key: without the LIMIT, MariaDB scans small tables.
-func (s *Store) bounded(x *text, column string, n int) *text {
-	if s.mysql {
-		x.s(" ORDER BY ").s(column).s(" LIMIT ").n(int64(n))
-	}
-	return x
-}
-
-// settling bounds how long an unknown commit is looked up, and how often an attempt that was not committed runs again.
+// settleTimeout bounds how long an unknown commit is looked up, settleRuns how often what was not committed runs again.
 const (
 	settleTimeout = 8 * time.Second
 	settleRuns    = 3
@@ -65,17 +58,17 @@ const (
 // committed runs again; what stays unknown wraps task.ErrOutcomeUnknown.
 func (s *Store) writeSettled(ctx context.Context, fn func(context.Context, tx) error, committed func(context.Context) (bool, error)) error {
 	var err error
-	for range settleRuns {
-		before := err
-		if err = s.write(ctx, fn); err == nil {
-			return nil
-		}
-		if !errors.Is(err, task.ErrOutcomeUnknown) && before == nil {
+	for run := range settleRuns {
+		err = s.write(ctx, fn)
+		if err == nil || !errors.Is(err, task.ErrOutcomeUnknown) && (run == 0 || !duplicate(err)) {
 			return err
 		}
-		// Also an ordinary error after an unknown outcome is looked up: a duplicate key then means committed.
-		done, lookErr := s.lookUp(ctx, committed)
-		if lookErr != nil {
+		// A duplicate key after an unknown outcome means committed, so that is looked up too.
+		done := false
+		if lookErr := s.persist(ctx, func(ctx context.Context) (err error) {
+			done, err = committed(ctx)
+			return err
+		}); lookErr != nil {
 			return fmt.Errorf("%w (looking it up: %w)", errors.Join(task.ErrOutcomeUnknown, err), lookErr)
 		}
 		if done {
@@ -88,26 +81,44 @@ func (s *Store) writeSettled(ctx context.Context, fn func(context.Context, tx) e
 // writeAgain is writeSettled for transactions that find nothing left to do when they were committed before: an unknown
 // outcome is settled by running them again.
 func (s *Store) writeAgain(ctx context.Context, fn func(context.Context, tx) error) error {
-	return s.writeSettled(ctx, fn, func(context.Context) (bool, error) { return false, nil })
+	err := s.write(ctx, fn)
+	if !errors.Is(err, task.ErrOutcomeUnknown) {
+		return err
+	}
+	final := error(nil) // an answer of the database, which repeating would not change
+	if err := s.persist(ctx, func(ctx context.Context) error {
+		err := s.write(ctx, fn)
+		if err == nil || errors.Is(err, task.ErrOutcomeUnknown) || task.KindOf(err) == task.Unavailable {
+			return err
+		}
+		final = err
+		return nil
+	}); err != nil {
+		return errors.Join(task.ErrOutcomeUnknown, err)
+	}
+	return final
 }
 
-// lookUp asks whether a transaction was committed, with a few tries over at most settleTimeout, also when ctx has ended:
-// the caller has to know.
-func (s *Store) lookUp(ctx context.Context, committed func(context.Context) (bool, error)) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+// persist tries f again with growing pauses for at most settleTimeout, also when ctx has ended: the caller has to know.
+func (s *Store) persist(ctx context.Context, f func(context.Context) error) error {
+	patience := time.Duration(s.engine.patience.Load())
+	if patience == 0 {
+		patience = settleTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	pause := 10 * time.Millisecond
-	for {
-		done, err := committed(ctx)
+	for wait := 5 * time.Millisecond; ; wait = min(3*wait, time.Second) {
+		err := f(ctx)
 		if err == nil {
-			return done, nil
+			return nil
 		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			return false, err
-		case <-time.After(pause):
+			timer.Stop()
+			return err
+		case <-timer.C:
 		}
-		pause *= 3
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -20,6 +21,9 @@ func (s *Store) Exec(ctx context.Context, query string) error {
 		return err
 	})
 }
+
+// SetPatience shortens the looking up of unknown commits.
+func (s *Store) SetPatience(d time.Duration) { s.engine.patience.Store(int64(d)) }
 
 // Hook sees every statement of a Store on MySQL: run executes it, and what the hook returns is what the Store sees.
 // explain answers EXPLAIN of the statement on the same connection, before it runs: table and access type of each step.

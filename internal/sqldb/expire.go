@@ -64,8 +64,7 @@ func (s *Store) expirePart(ctx context.Context, t tx, bells []int64) (int, error
 	if err != nil {
 		return 0, err
 	}
-	d := newText(len(bells)).s("DELETE FROM bells WHERE id IN (").ids(bells).s(")")
-	if _, err := t.exec(ctx, s.bounded(d, "id", len(bells)).String()); err != nil {
+	if _, err := s.deleteIDs(ctx, t, listDelete{table: "bells", column: "id"}, bells); err != nil {
 		return 0, err
 	}
 	return len(ends), s.terminate(ctx, t, now, ends)

@@ -277,23 +277,12 @@ func (f *finishing) commit(ctx context.Context, t tx) error {
 		return err
 	}
 	if len(f.emptied) > 0 {
-		if err := f.deleteClaims(ctx, t); err != nil {
+		mine := newText(1).s(" AND worker_id=").n(f.worker).String()
+		if _, err := f.s.deleteIDs(ctx, t, listDelete{table: "claims", column: "id", after: mine}, f.emptied); err != nil {
 			return err
 		}
 	}
 	return f.s.writeStats(ctx, t, minuteOf(f.now), f.worker, &f.set, f.closed)
-}
-
-func (f *finishing) deleteClaims(ctx context.Context, t tx) error {
-	for ids := f.emptied; len(ids) > 0; {
-		part := ids[:min(len(ids), maxList)]
-		ids = ids[len(part):]
-		x := newText(len(part)).s("DELETE FROM claims WHERE id IN (").ids(part).s(") AND worker_id+0=").n(f.worker)
-		if _, err := t.exec(ctx, f.s.bounded(x, "id", len(part)).String()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // groups sorts the plan into UPDATEs. Nearly every flush has one or two, so they are found by looking through them.

@@ -73,7 +73,7 @@ func (s *Store) Cancel(ctx context.Context, appID int32, id int64) (out task.Can
 		return nil
 	}
 	// Cancelling is the same when done twice: an unknown outcome is settled by doing it again.
-	err = s.writeSettled(ctx, fn, func(context.Context) (bool, error) { return false, nil })
+	err = s.writeAgain(ctx, fn)
 	return out, err
 }
 

@@ -103,50 +103,24 @@ func (p *purging) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.deleteByID(ctx, "tasks", p.ids); err != nil {
-		return err
-	}
-	if err := p.deleteByID(ctx, "payloads", p.ids); err != nil {
-		return err
-	}
-	if err := p.deleteByID(ctx, "results", p.kept); err != nil {
-		return err
-	}
-	if err := p.deleteMany(ctx, "attempts", "task_id", "task_id,epoch", p.tried); err != nil {
-		return err
-	}
-	if err := p.deleteMany(ctx, "task_labels", "id", "id", p.named); err != nil {
-		return err
+	for _, one := range []struct {
+		del listDelete
+		ids []int64
+	}{
+		{listDelete{table: "tasks", column: "id"}, p.ids},
+		{listDelete{table: "payloads", column: "id"}, p.ids},
+		{listDelete{table: "results", column: "id"}, p.kept},
+		{listDelete{table: "attempts", column: "task_id"}, p.tried},
+		{listDelete{table: "task_labels", index: "id", column: "id"}, p.named},
+	} {
+		if _, err := p.s.deleteIDs(ctx, p.t, one.del, one.ids); err != nil {
+			return err
+		}
 	}
 	if err := p.deleteEnds(ctx); err != nil {
 		return err
 	}
 	return p.s.deleteKeys(ctx, p.t, keys, p.keyed, " AND scope<>3") // a window ends by time
-}
-
-// deleteByID deletes the rows of a table that has one per task, or none.
-func (p *purging) deleteByID(ctx context.Context, table string, ids []int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	x := newText(len(ids)).s("DELETE FROM ").s(table).s(" WHERE id IN (").ids(ids).s(")")
-	_, err := p.t.exec(ctx, p.s.bounded(x, "id", len(ids)).String())
-	return err
-}
-
-// deleteMany deletes the rows of a table that has several per task, a list at a time.
-func (p *purging) deleteMany(ctx context.Context, table, column, order string, ids []int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	x := newText(len(ids)).s("DELETE FROM ").s(table).s(" WHERE ").s(column).s(" IN (").ids(ids).s(")")
-	query := p.s.bounded(x, order, maxList).String()
-	for {
-		n, err := p.t.exec(ctx, query)
-		if err != nil || n < maxList || !p.s.mysql {
-			return err
-		}
-	}
 }
 
 func (p *purging) deleteEnds(ctx context.Context) error {
@@ -161,9 +135,9 @@ func (p *purging) deleteEnds(ctx context.Context) error {
 		return int(a.state) - int(b.state)
 	})
 	for _, k := range order {
-		ids := p.ends[k]
-		x := newText(len(ids)).s("DELETE FROM ends WHERE app_id=").n(int64(k.app)).s(" AND state=").n(int64(k.state)).s(" AND id IN (").ids(ids).s(")")
-		if _, err := p.t.exec(ctx, p.s.bounded(x, "app_id,state,id", len(ids)).String()); err != nil {
+		ofKind := newText(1).s("app_id=").n(int64(k.app)).s(" AND state=").n(int64(k.state)).s(" AND ").String()
+		del := listDelete{table: "ends", before: ofKind, column: "id"}
+		if _, err := p.s.deleteIDs(ctx, p.t, del, p.ends[k]); err != nil {
 			return err
 		}
 	}
@@ -201,9 +175,9 @@ func (s *Store) purgeKeys(ctx context.Context, table, expired string, limit int)
 		return 0, err
 	}
 	slices.SortFunc(keys, compareKeys)
-	x := newText(4 * len(keys)).s("DELETE FROM ").s(table).s(" WHERE k IN (").keys(keys).s(") AND").s(expired)
-	query = s.bounded(x, "k", len(keys)).String()
-	return s.deleted(ctx, query)
+	return s.deleted(ctx, func(ctx context.Context, t tx) (int64, error) {
+		return s.deleteByKeys(ctx, t, listDelete{table: table, column: "k", after: " AND" + expired}, keys)
+	})
 }
 
 // purgeWorkers deletes rows of workers that have been gone for a day. Claims of an unknown worker are orphans too, so
@@ -213,14 +187,15 @@ func (s *Store) purgeWorkers(ctx context.Context, now int64, limit int) (int, er
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	x := newText(len(ids)).s("DELETE FROM workers WHERE id IN (").ids(ids).s(") AND state=3")
-	return s.deleted(ctx, s.bounded(x, "id", len(ids)).String())
+	return s.deleted(ctx, func(ctx context.Context, t tx) (int64, error) {
+		return s.deleteIDs(ctx, t, listDelete{table: "workers", column: "id", after: " AND state=3"}, ids)
+	})
 }
 
-// deleted runs one DELETE as a transaction and gives how many rows it deleted.
-func (s *Store) deleted(ctx context.Context, query string) (n int, err error) {
+// deleted runs a delete as a transaction and gives how many rows it deleted.
+func (s *Store) deleted(ctx context.Context, del func(context.Context, tx) (int64, error)) (n int, err error) {
 	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
-		rows, err := t.exec(ctx, query)
+		rows, err := del(ctx, t)
 		n = int(rows)
 		return err
 	})

@@ -175,19 +175,6 @@ type histograms struct {
 	oldest int64 // no histogram is of an earlier minute
 }
 
-// observe counts attempts that were committed.
-func (h *histograms) observe(writer, minute int64, key statKey, waits, runs []int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	one := h.get(histKey{writer, minute, key})
-	for _, ms := range waits {
-		one.wait[bucketOf(ms)]++
-	}
-	for _, ms := range runs {
-		one.run[bucketOf(ms)]++
-	}
-}
-
 func (h *histograms) get(key histKey) *histogram {
 	one := h.byKey[key]
 	if one == nil {
@@ -261,19 +248,21 @@ func (s *Store) FoldStats(ctx context.Context, before int64, limit int) (int, er
 	}
 	folded := 0
 	for _, minute := range minutes {
-		room := min(limit-folded, maxList)
-		if room <= 0 {
-			return folded, nil
-		}
-		n, more := 0, false
-		err := s.writeAgain(ctx, func(ctx context.Context, t tx) (err error) {
-			n, more, err = s.foldMinute(ctx, t, minute, room)
-			return err
-		})
-		if err != nil {
+		groups, err := s.foldable(ctx, minute, min(limit-folded, maxList))
+		if err != nil || len(groups) == 0 {
 			return folded, err
 		}
-		if folded += n; more {
+		for _, g := range groups {
+			n := 0
+			if err := s.writeAgain(ctx, func(ctx context.Context, t tx) (err error) {
+				n, err = s.fold(ctx, t, minute, g)
+				return err
+			}); err != nil {
+				return folded, err
+			}
+			folded += n
+		}
+		if folded >= limit {
 			return folded, nil
 		}
 	}
@@ -285,74 +274,70 @@ func (s *Store) FoldStats(ctx context.Context, before int64, limit int) (int, er
 	return folded, nil
 }
 
-// foldMinute folds up to room rows of one minute.
-func (s *Store) foldMinute(ctx context.Context, t tx, minute int64, room int) (n int, more bool, err error) {
-	x := newText(8).s("SELECT app_id,lane_id,kind_id,writer,submitted,succeeded,failed,retried,timed_out,cancelled,lost,hist FROM stats").
-		s(s.force()).s(" WHERE minute BETWEEN ").n(minute).s(" AND ").n(minute).s(" AND writer<>0")
-	s.locked(x, "minute,app_id,lane_id,kind_id,writer", room)
-	var sum statSet
-	hists := map[statKey]*histogram{}
-	type source struct {
-		statKey
-		writer int64
-	}
-	var sources []source
-	err = forEach(ctx, t, x.String(), func(rows *sql.Rows) error {
-		var r statRow
-		var writer int64
-		var hist []byte
-		if err := rows.Scan(&r.app, &r.lane, &r.kind, &writer, &r.submitted, &r.succeeded, &r.failed, &r.retried, &r.timedOut,
-			&r.cancelled, &r.lost, &hist); err != nil {
-			return err
-		}
-		if len(sources) == room {
-			return nil
-		}
-		sources = append(sources, source{r.statKey, writer})
-		sum.of(r.app, r.lane, r.kind).plus(&r)
-		if len(hist) > 0 {
-			if hists[r.statKey] == nil {
-				hists[r.statKey] = &histogram{}
-			}
-			hists[r.statKey].add(hist)
-		}
-		return nil
-	})
-	if err != nil || len(sources) == 0 {
-		return 0, false, err
-	}
-	for i := range sources {
-		from := &sources[i]
-		query := newText(6).s("DELETE FROM stats WHERE minute=").n(minute).s(" AND app_id=").n(int64(from.app)).s(" AND lane_id=").
-			n(int64(from.lane)).s(" AND kind_id=").n(int64(from.kind)).s(" AND writer=").n(from.writer).String()
-		if _, err := t.exec(ctx, query); err != nil {
-			return 0, false, err
-		}
-	}
-	closed, err := s.mergeFolded(ctx, t, minute, hists)
-	if err != nil {
-		return 0, false, err
-	}
-	return len(sources), len(sources) == room, s.writeStats(ctx, t, minute, 0, &sum, closed)
+// foldGroup is the rows of one key and minute.
+type foldGroup struct {
+	statKey
+	writers []int64 // sorted
 }
 
-// mergeFolded adds what was folded before to the histograms of a minute: an upsert replaces a histogram.
-func (s *Store) mergeFolded(ctx context.Context, t tx, minute int64, hists map[statKey]*histogram) ([]closedHist, error) {
-	closed := make([]closedHist, 0, len(hists))
-	for key, one := range hists {
-		query := newText(6).s("SELECT hist FROM stats WHERE minute=").n(minute).s(" AND app_id=").n(int64(key.app)).s(" AND lane_id=").
-			n(int64(key.lane)).s(" AND kind_id=").n(int64(key.kind)).s(" AND writer=0").String()
-		if err := forEach(ctx, t, query, func(rows *sql.Rows) error {
-			var hist []byte
-			err := rows.Scan(&hist)
-			one.add(hist)
+// foldable lists up to limit rows of a minute that some writer left.
+func (s *Store) foldable(ctx context.Context, minute int64, limit int) (groups []foldGroup, err error) {
+	query := newText(3).s("SELECT app_id,lane_id,kind_id,writer FROM stats WHERE minute=").n(minute).
+		s(" AND writer<>0 ORDER BY app_id,lane_id,kind_id,writer LIMIT ").n(int64(limit)).String()
+	err = s.readEach(ctx, query, func(rows *sql.Rows) error {
+		var key statKey
+		var writer int64
+		if err := rows.Scan(&key.app, &key.lane, &key.kind, &writer); err != nil {
 			return err
-		}); err != nil {
-			return nil, err
 		}
-		closed = append(closed, closedHist{histKey{0, minute, key}, one})
+		if n := len(groups); n == 0 || groups[n-1].statKey != key {
+			groups = append(groups, foldGroup{statKey: key})
+		}
+		g := &groups[len(groups)-1]
+		g.writers = append(g.writers, writer)
+		return nil
+	})
+	return groups, err
+}
+
+// prefix names the group by the first columns of the primary key.
+func (g *foldGroup) prefix(minute int64) string {
+	return newText(4).s("minute=").n(minute).s(" AND app_id=").n(int64(g.app)).s(" AND lane_id=").n(int64(g.lane)).
+		s(" AND kind_id=").n(int64(g.kind)).s(" AND ").String()
+}
+
+// fold sums one group into the row of writer 0, which it locks too because an upsert replaces the histogram there.
+func (s *Store) fold(ctx context.Context, t tx, minute int64, g foldGroup) (int, error) {
+	var set statSet
+	sum, hist, found := set.of(g.app, g.lane, g.kind), histogram{}, 0
+	all := append([]int64{0}, g.writers...)
+	x := newText(len(all)).s("SELECT writer,submitted,succeeded,failed,retried,timed_out,cancelled,lost,hist FROM stats").s(s.force()).
+		s(" WHERE ").s(g.prefix(minute)).s("writer IN (").ids(all).s(")")
+	query := s.locked(x, "writer", len(all)).String()
+	if err := forEach(ctx, t, query, func(rows *sql.Rows) error {
+		var r statRow
+		var writer int64
+		var times sql.RawBytes
+		if err := rows.Scan(&writer, &r.submitted, &r.succeeded, &r.failed, &r.retried, &r.timedOut, &r.cancelled, &r.lost, &times); err != nil {
+			return err
+		}
+		hist.add(times)
+		if writer != 0 {
+			found++
+			sum.plus(&r)
+		}
+		return nil
+	}); err != nil || found == 0 {
+		return 0, err
 	}
-	return closed, nil
+	if _, err := s.deleteIDs(ctx, t, listDelete{table: "stats", before: g.prefix(minute), column: "writer"}, g.writers); err != nil {
+		return 0, err
+	}
+	var closed []closedHist
+	if hist != (histogram{}) {
+		closed = []closedHist{{histKey{0, minute, g.statKey}, &hist}}
+	}
+	return found, s.writeStats(ctx, t, minute, 0, &set, closed)
 }
 
 func (r *statRow) plus(o *statRow) {

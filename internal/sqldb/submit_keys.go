@@ -229,8 +229,7 @@ func (u *submit) forgetRefused(ctx context.Context, t tx) error {
 		}
 	}
 	keys := keysOf(refused)
-	x := newText(4 * len(keys)).s("DELETE FROM idempotency WHERE k IN (").keys(keys).s(")")
-	_, err := t.exec(ctx, u.s.bounded(x, "k", len(keys)).String())
+	_, err := u.s.deleteByKeys(ctx, t, listDelete{table: "idempotency", column: "k"}, keys)
 	return err
 }
 

@@ -199,15 +199,9 @@ func uniqueKeysOf(ctx context.Context, t tx, ids []int64) ([][32]byte, error) {
 func (s *Store) deleteKeys(ctx context.Context, t tx, keys [][32]byte, ids []int64, condition string) error {
 	slices.SortFunc(keys, compareKeys)
 	keys = slices.Compact(keys)
-	for len(keys) > 0 {
-		part := keys[:min(len(keys), maxList)]
-		keys = keys[len(part):]
-		x := newText(4*len(part) + len(ids)).s("DELETE FROM unique_keys WHERE k IN (").keys(part).s(") AND task_id+0 IN (").ids(ids).s(")").s(condition)
-		if _, err := t.exec(ctx, s.bounded(x, "k", len(part)).String()); err != nil {
-			return err
-		}
-	}
-	return nil
+	holders := newText(len(ids)).s(" AND task_id IN (").ids(ids).s(")").s(condition).String()
+	_, err := s.deleteByKeys(ctx, t, listDelete{table: "unique_keys", column: "k", after: holders}, keys)
+	return err
 }
 
 func compareKeys(a, b [32]byte) int { return slices.Compare(a[:], b[:]) }
