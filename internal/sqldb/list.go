@@ -12,6 +12,8 @@ import (
 const (
 	listBudget = 5_000 // index entries that one request reads; the contract allows 10,000
 	listStep   = 500   // of them at a time
+	listBytes  = 8 << 20
+	listViews  = 50 // tasks that are read whole at a time
 )
 
 // idSlack is how far the order of ids and that of created_at may disagree, in ms: ids come from blocks of 5 s and wait for
@@ -29,6 +31,7 @@ type list struct {
 	shown  int            // +1: due later, -1: due, 0: any
 	lowest int64          // ids below were created before From
 	budget int
+	mode   listMode
 	ids    []int64 // found, in order
 }
 
@@ -47,11 +50,37 @@ func (s *Store) List(ctx context.Context, f task.Filter) (task.Page, error) {
 	if err != nil {
 		return task.Page{}, err
 	}
-	items, err := s.Views(ctx, f.AppID, l.ids)
-	if err != nil {
-		return task.Page{}, err
+	return l.page(ctx, next)
+}
+
+// page reads the found tasks whole, until it has enough bytes: a page of large tasks is shorter and goes on.
+func (l *list) page(ctx context.Context, next string) (task.Page, error) {
+	p := task.Page{Next: next}
+	size := 0
+	for from := 0; from < len(l.ids); from += listViews {
+		views, err := l.s.Views(ctx, l.f.AppID, l.ids[from:min(from+listViews, len(l.ids))])
+		if err != nil {
+			return task.Page{}, err
+		}
+		p.Items = append(p.Items, views...)
+		for i := range views {
+			size += len(views[i].Body.Payload) + len(views[i].Result)
+		}
+		if size > listBytes && from+listViews < len(l.ids) && len(p.Items) > 0 {
+			p.Next = l.after(&p.Items[len(p.Items)-1].Task).encode()
+			break
+		}
 	}
-	return task.Page{Items: items, Next: next}, nil
+	return p, nil
+}
+
+// after is the position behind a task.
+func (l *list) after(t *task.Task) cursor {
+	c := cursor{mode: l.mode, id: t.ID}
+	if l.mode == byDue {
+		c.due, c.bell = t.DueAt, t.Holder
+	}
+	return c
 }
 
 // resolve turns names into ids. possible is false when nothing can match.
@@ -108,6 +137,7 @@ func (l *list) walk(ctx context.Context, possible bool) (next string, err error)
 	case l.f.State == "running" && l.f.Label.Key == "":
 		mode = byRunning
 	}
+	l.mode = mode
 	at, resumed, err := decodeCursor(l.f.Cursor, mode)
 	if err != nil || !possible {
 		return "", err

@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -223,6 +224,35 @@ func TestWrongCursors(t *testing.T) {
 		_, err = x.s.List(x.ctx, task.Filter{AppID: x.app.ID, State: "sleeping", Limit: 1})
 		if e := wantKind(t, err, task.Invalid, ""); e.Fields[0].Field != "state" {
 			t.Errorf("%+v", e)
+		}
+	})
+}
+
+func TestPagesOfLargeTasksAreShorter(t *testing.T) {
+	eachFront(t, func(t *testing.T, x *front) {
+		now := x.s.Clock().Now()
+		big, err := task.Body{Payload: []byte(`"` + strings.Repeat("x", task.MaxPayload-2) + `"`)}.Encode()
+		x.ok(err)
+		var want []int64
+		for i := range 120 {
+			id, _ := x.created(func(s *task.Submission, _ *task.BodyHead) { s.DueAt = now + 3_600_000 + int64(i/7) })
+			want = append(want, id)
+		}
+		for part := range slices.Chunk(want, 3) {
+			for _, id := range part {
+				x.ok(x.s.Exec(x.ctx, fmt.Sprintf("UPDATE payloads SET body=x'%x' WHERE id=%d", big, id)))
+			}
+		}
+		for _, f := range []task.Filter{{State: "scheduled"}, {}} {
+			f.AppID, f.Limit = x.app.ID, 1000
+			p, err := x.s.List(x.ctx, f)
+			x.ok(err)
+			if len(p.Items) == 0 || len(p.Items) > 60 || p.Next == "" {
+				t.Errorf("%q: a page of %d large tasks, more: %v", f.State, len(p.Items), p.Next != "")
+			}
+			if got := slices.Sorted(slices.Values(x.pages(f))); !slices.Equal(got, want) {
+				t.Errorf("%q: got %v", f.State, got)
+			}
 		}
 	})
 }
