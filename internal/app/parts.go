@@ -2,12 +2,8 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -52,8 +48,6 @@ func (a *App) keepKeys(dir string) error {
 			return err
 		}
 		a.cfg.BootstrapKey = config.Secret(key)
-	} else if err := writeAtomically(filepath.Join(dir, config.BootstrapKeyFile), []byte(a.cfg.BootstrapKey.Reveal()+"\n")); err != nil {
-		return err // the CLI beside this process finds it there
 	}
 	if !a.cfg.ClusterKey.IsSet() {
 		key, err := keptKey(dir, config.ClusterKeyFile, randomKey(""))
@@ -188,7 +182,9 @@ func (a *App) startRinger(context.Context) error {
 	if a.scheduler != nil {
 		wake = a.scheduler.Wake
 	}
-	a.ringer = bell.New(bell.Options{Publisher: a.publisher, Lanes: a.table, Clock: a.clock, Wake: wake, Logger: a.log, Metrics: a.metrics})
+	paused := &pausedApps{list: a.store.Apps}
+	a.life.run("paused apps", a.fail, quiet(paused.run))
+	a.ringer = bell.New(bell.Options{Publisher: a.publisher, Lanes: a.table, Clock: a.clock, Wake: wake, Skip: paused.has, Logger: a.log, Metrics: a.metrics})
 	a.life.run("ringer", a.fail, quiet(a.ringer.Run))
 	return nil
 }
@@ -213,28 +209,9 @@ func sqlitePath(url config.SecretURL) string { return strings.TrimPrefix(url.Rev
 // busOptions is how every connection to nsqd is made.
 func (a *App) busOptions() (nsqbus.Options, error) {
 	o := nsqbus.Options{AuthSecret: a.cfg.NSQ.AuthSecret.Reveal(), Name: "taskweir-" + a.cfg.Role.String(), Logger: a.log}
-	if !a.cfg.NSQ.TLS {
-		return o, nil
-	}
-	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca := a.cfg.NSQ.TLSCA; ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return o, fmt.Errorf("nsq.tls_ca: %w", err)
-		}
-		o.TLS.RootCAs = x509.NewCertPool()
-		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return o, errors.New("nsq.tls_ca: no certificate in the file")
-		}
-	}
-	if cert := a.cfg.NSQ.TLSCert; cert != "" {
-		pair, err := tls.LoadX509KeyPair(cert, a.cfg.NSQ.TLSKey)
-		if err != nil {
-			return o, fmt.Errorf("nsq.tls_cert: %w", err)
-		}
-		o.TLS.Certificates = []tls.Certificate{pair}
-	}
-	return o, nil
+	var err error
+	o.TLS, err = a.cfg.NSQ.TLSConfig()
+	return o, err
 }
 
 // quiet makes a loop that cannot fail one that lifecycle runs.

@@ -235,3 +235,27 @@ func TestServeEndsWhenItsStartedFunctionReturns(t *testing.T) {
 		t.Errorf("served at %q, error %v", url, err)
 	}
 }
+
+func TestAPausedAppWaitsWithoutUsingAttempts(t *testing.T) {
+	a := newStandalone(t, t.TempDir())
+	var apps apiv1.List[apiv1.App]
+	if status := a.call(t, "GET", "/v1/apps", "", &apps); status != http.StatusOK || len(apps.Items) != 1 {
+		t.Fatalf("apps: status %d, %+v", status, apps)
+	}
+	pause := func(paused bool) {
+		if status := a.call(t, "PATCH", "/v1/apps/"+apps.Items[0].ID, fmt.Sprintf(`{"paused":%v}`, paused), nil); status != http.StatusOK {
+			t.Fatalf("pause %v: status %d", paused, status)
+		}
+	}
+	pause(true)
+	time.Sleep(2 * pausedEvery) // the bound within which writers notice
+	id := a.submit(t, `{"kind":"echo"}`).ID
+	var held apiv1.Task
+	if a.call(t, "GET", "/v1/tasks/"+id.String()+"?wait=1s", "", &held); held.State != "queued" || held.Verdict == nil || held.Verdict.Code != "app_paused" {
+		t.Errorf("state %s, verdict %+v: want queued, app_paused", held.State, held.Verdict)
+	}
+	pause(false)
+	if got := a.wait(t, id); got.State != "succeeded" || len(got.Attempts) != 1 {
+		t.Errorf("after resuming: %s, %d attempts", got.State, len(got.Attempts))
+	}
+}
