@@ -143,19 +143,6 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-func waitState(t *testing.T, a *App, id apiv1.ID, state string) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-tick.C {
-		var got apiv1.Task
-		if a.call(t, "GET", "/v1/tasks/"+id.String(), "", &got); got.State == state {
-			return
-		}
-	}
-	t.Fatalf("task %s never became %s", id, state)
-}
-
 func TestTwoStandalonesSideBySide(t *testing.T) {
 	a, b := newStandalone(t, t.TempDir()), newStandalone(t, t.TempDir())
 	for _, s := range []*App{a, b} {
@@ -258,4 +245,9 @@ func TestAPausedAppWaitsWithoutUsingAttempts(t *testing.T) {
 	if got := a.wait(t, id); got.State != "succeeded" || len(got.Attempts) != 1 {
 		t.Errorf("after resuming: %s, %d attempts", got.State, len(got.Attempts))
 	}
+}
+
+func waitState(t *testing.T, a *App, id apiv1.ID, state string) {
+	t.Helper()
+	waitFor(t, a, id.String(), func(got apiv1.Task) bool { return got.State == state })
 }
