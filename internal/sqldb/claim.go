@@ -214,7 +214,7 @@ func (s *Store) claimTasksSQL(claimID int64, req *task.ClaimRequest, now int64, 
 	x := newText(len(chosen)+len(bells)+len(req.Kinds)).s("UPDATE tasks").s(s.force()).
 		s(" SET state=3,epoch=epoch+1,holder=").n(claimID).s(",attempt_id=").perID(chosen, attempts).
 		s(",worker_id=").n(req.WorkerID).s(",started_at=").n(now).
-		s(" WHERE id IN (").ids(chosen).s(") AND state=2 AND holder IN (").ids(bells).
+		s(" WHERE ").anyOf("id", chosen).s(" AND state=2 AND holder IN (").ids(bells).
 		s(") AND (expires_at=0 OR expires_at>").n(now).s(")")
 	if req.Kinds != nil {
 		x.s(" AND kind_id IN (").ints(req.Kinds).s(")")

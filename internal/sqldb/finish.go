@@ -344,7 +344,7 @@ func (s *Store) finishTasksSQL(g *finishGroup, worker, now int64) string {
 		}
 		x.s(",finished_at=").n(at).s(",holder=0")
 	}
-	x.s(" WHERE id IN (").ids(g.ids).s(") AND epoch=").n(int64(g.epoch)).s(" AND state=3 AND worker_id=").n(worker)
+	x.s(" WHERE ").anyOf("id", g.ids).s(" AND epoch=").n(int64(g.epoch)).s(" AND state=3 AND worker_id=").n(worker)
 	if g.to == task.Waiting || g.to == task.Failed {
 		x.s(" AND cancel_at=0")
 	}
