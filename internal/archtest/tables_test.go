@@ -55,7 +55,7 @@ var internalImports = map[string]string{
 	"internal/testkit":              "",
 	"internal/testkit/cmd/testrun":  "internal/testkit",
 	"internal/testkit/cmd/cluster":  "internal/testkit",
-	"internal/testkit/cmd/benchrun": "internal/testkit internal/bench",
+	"internal/testkit/cmd/benchrun": "internal/testkit internal/bench internal/procstat",
 	"internal/sqldb/sqldbtest":      "internal/sqldb internal/task",
 	"internal/e2e":                  "internal/testkit",
 }

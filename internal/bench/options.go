@@ -22,6 +22,7 @@ type Options struct {
 	Cancels      int           // tasks cancelled
 	Backlog      int           // tasks of app A that app B meets; 0: no fairness run
 	Slots        int           // of the worker, but for the fairness run, which has 8
+	Known        time.Duration // after this everybody knows of a new or a paused queue
 	Patience     time.Duration // tasks not done after this are lost
 }
 
@@ -29,12 +30,12 @@ type Options struct {
 func Defaults() Options {
 	return Options{Rounds: 3, Submit: 500 * time.Millisecond, Yard: 1500 * time.Millisecond, Steady: 3 * time.Second, Latency: 4 * time.Second,
 		Drain: 50_000, Callbacks: 15_000, Instant: 10_000, InstantAhead: 3 * time.Second, Cancels: 200, Backlog: 100_000, Slots: 256,
-		Patience: time.Minute}
+		Known: time.Second, Patience: time.Minute}
 }
 
 // Quick shows within half a minute whether everything works. Its figures are rough.
 func Quick() Options {
 	return Options{Rounds: 1, Submit: 250 * time.Millisecond, Yard: 500 * time.Millisecond, Steady: time.Second, Latency: time.Second,
 		Drain: 10_000, Callbacks: 3_000, Instant: 2_000, InstantAhead: 2500 * time.Millisecond, Cancels: 50, Backlog: 20_000, Slots: 256,
-		Patience: 30 * time.Second}
+		Known: time.Second, Patience: 30 * time.Second}
 }

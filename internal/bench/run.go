@@ -71,14 +71,33 @@ func (b *bench) rounds(ctx context.Context) error {
 	return nil
 }
 
-// warm runs some tasks so that lanes, connections and pools are there.
+// latencyQueue is the queue of everything that measures latencies: one that every worker has known for a while.
+const latencyQueue = "bench-latency"
+
+// warm runs some tasks so that lanes, connections and pools are there: a new queue is served within a second, not at once.
 func (b *bench) warm(ctx context.Context) error {
-	queue := "bench-warm"
-	s, err := b.fill(ctx, queue, 2_000, Task{Kind: Kind, Queue: queue, Payload: noop})
-	if err != nil {
-		return err
+	for range 2 {
+		s, err := b.fill(ctx, latencyQueue, 2_000, Task{Kind: Kind, Payload: noop})
+		if err != nil {
+			return err
+		}
+		if err := b.account(ctx, nil, s); err != nil {
+			return err
+		}
+		if err := pause(ctx, b.o.Known); err != nil {
+			return err
+		}
 	}
-	return b.account(ctx, nil, s)
+	return nil
+}
+
+// hold pauses a queue and waits until that is known everywhere. It gives the count of runs so far: what is submitted from
+// now on waits.
+func (b *bench) hold(ctx context.Context, queue string) (ran int64, err error) {
+	if err := b.sys.Pause(ctx, queue); err != nil {
+		return 0, fmt.Errorf("pause: %w", err)
+	}
+	return b.runner.ran.Load(), pause(ctx, b.o.Known)
 }
 
 func (b *bench) progress(format string, args ...any) {

@@ -28,8 +28,9 @@ func (b *bench) yardsticks(ctx context.Context) error {
 // submits measures every way of submitting into a paused queue, and then drains what it submitted.
 func (b *bench) submits(ctx context.Context) error {
 	queue := b.queue("submit")
-	if err := b.sys.Pause(ctx, queue); err != nil {
-		return fmt.Errorf("pause: %w", err)
+	ran, err := b.hold(ctx, queue)
+	if err != nil {
+		return err
 	}
 	var all span
 	one := Task{Kind: Kind, Queue: queue, Payload: noop}
@@ -52,7 +53,7 @@ func (b *bench) submits(ctx context.Context) error {
 		return err
 	}
 	all.merge(s)
-	return b.drainOf(ctx, b.rep.figure("drain of what single submits wrote", "tasks/s"), queue, all)
+	return b.drainOf(ctx, b.rep.figure("drain of what these submits wrote", "tasks/s"), queue, all, ran)
 }
 
 func (b *bench) submitInProcess(ctx context.Context, f *Figure, callerCount int, t Task) (span, error) {
@@ -97,8 +98,9 @@ func (b *bench) overHTTP(ctx context.Context, clients int, d time.Duration, path
 // drain measures how fast a backlog of no-op tasks is worked off, and what that costs each process.
 func (b *bench) drain(ctx context.Context) error {
 	queue := b.queue("drain")
-	if err := b.sys.Pause(ctx, queue); err != nil {
-		return fmt.Errorf("pause: %w", err)
+	ran, err := b.hold(ctx, queue)
+	if err != nil {
+		return err
 	}
 	began := time.Now()
 	s, err := b.fill(ctx, queue, b.o.Drain, Task{Kind: Kind, Payload: noop})
@@ -107,7 +109,7 @@ func (b *bench) drain(ctx context.Context) error {
 	}
 	b.rep.figure("submit, in process, 2 callers, batches of 500", "tasks/s").add(perSecond(s.n, time.Since(began)))
 	before := b.cpu()
-	if err := b.drainOf(ctx, b.rep.figure(drainFigure, "tasks/s"), queue, s); err != nil {
+	if err := b.drainOf(ctx, b.rep.figure(drainFigure, "tasks/s"), queue, s, ran); err != nil {
 		return err
 	}
 	for name, used := range b.cpu() {
@@ -118,9 +120,8 @@ func (b *bench) drain(ctx context.Context) error {
 	return nil
 }
 
-// drainOf lets a paused queue go and measures from the first start to the last committed end.
-func (b *bench) drainOf(ctx context.Context, f *Figure, queue string, s span) error {
-	ran := b.runner.ran.Load()
+// drainOf lets a paused queue go and measures from the first start to the last committed end. ran is what hold gave.
+func (b *bench) drainOf(ctx context.Context, f *Figure, queue string, s span, ran int64) error {
 	if err := b.sys.Resume(ctx, queue); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
@@ -202,8 +203,8 @@ func (b *bench) callbacks(ctx context.Context) error {
 	}
 	defer server.close()
 	queue := b.queue("callback")
-	if err := b.sys.Pause(ctx, queue); err != nil {
-		return fmt.Errorf("pause: %w", err)
+	if _, err := b.hold(ctx, queue); err != nil {
+		return err
 	}
 	s, err := b.fill(ctx, queue, b.o.Callbacks, Task{Kind: "http", Payload: fmt.Appendf(nil, `{"url":"%s/","body":%s}`, server.url, noop)})
 	if err != nil {

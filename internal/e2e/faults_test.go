@@ -48,15 +48,19 @@ func TestServersComeAndGoUnderLoad(t *testing.T) {
 // outage stops a server, does something meanwhile, and starts it again.
 func outage(t *testing.T, p *testkit.Process, meanwhile func()) {
 	t.Helper()
+	began := time.Now()
 	if err := p.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	stopped := time.Since(began)
 	back := time.After(down)
 	meanwhile()
 	<-back
+	began = time.Now()
 	if err := p.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%s took %v to stop and %v to start", p.Name(), stopped.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 }
 
 // recovered wants a new task to be done soon.

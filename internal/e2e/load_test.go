@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	crand "crypto/rand"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 type load struct {
 	c        *client
 	r        *receiver
+	name     string // idempotency keys are remembered for longer than a test
 	stopping chan struct{}
 	wg       sync.WaitGroup
 	serial   atomic.Int64
@@ -32,7 +34,7 @@ const loaders = 6
 
 func startLoad(t *testing.T, c *client, r *receiver) *load {
 	t.Helper()
-	l := &load{c: c, r: r, stopping: make(chan struct{})}
+	l := &load{c: c, r: r, name: crand.Text(), stopping: make(chan struct{})}
 	ctx := t.Context()
 	for range loaders {
 		l.wg.Go(func() { l.loop(ctx) })
@@ -63,7 +65,7 @@ func (l *load) one(ctx context.Context) {
 	case n < 4:
 		path, body = "/v1/tasks/batch", `{"tasks":[`+strings.Repeat(task+"},", 9)+task+`}]}`
 	}
-	key := fmt.Sprintf("load-%d", l.serial.Add(1))
+	key := fmt.Sprintf("%s-%d", l.name, l.serial.Add(1))
 	for {
 		r, err := l.c.do(ctx, http.MethodPost, path, body, key)
 		if err == nil && r.status < 500 && r.status != http.StatusTooManyRequests {
