@@ -9,7 +9,7 @@ import (
 const (
 	graceMax  = time.Second            // a direct bell is its writer's for this long after its time
 	graceFree = 150 * time.Millisecond // … when workers have free slots, so that a bell that was rung would be gone
-	graceWoke = 10 * time.Millisecond  // … when a writer just said that it had no credit
+	graceWoke = 4 * time.Millisecond   // … when a writer just said that it had no credit
 	wokeFor   = 300 * time.Millisecond
 )
 

@@ -39,7 +39,9 @@ type memStore struct {
 	leases  map[string]memLease
 	tuned   int
 	claimed map[int64]int // bell id to tasks claimed, ever
-	purged  int
+	lost    []task.Bell   // what the next audit mends
+	rows    []bool        // tasks by id from 1, for the purge: true is purgeable
+	steps   int           // of the purge
 }
 
 type memLease struct {
@@ -373,12 +375,38 @@ func (m *memStore) Release(_ context.Context, id int64, _ []int64, _ task.Releas
 	return []task.Bell{b}, nil
 }
 
-func (m *memStore) TaskIDRange(context.Context) (int64, int64, error)             { return 0, 0, nil }
-func (m *memStore) Audit(context.Context, int64, int64) (int, []task.Bell, error) { return 0, nil, nil }
-func (m *memStore) PurgeKeys(context.Context, int64, int) (int, error)            { return 0, nil }
-func (m *memStore) FoldStats(context.Context, int64, int) (int, error)            { return 0, nil }
-func (m *memStore) Purge(context.Context, task.PurgeRequest) (task.PurgeReport, error) {
-	return task.PurgeReport{}, nil
+func (m *memStore) TaskIDRange(context.Context) (int64, int64, error) { return 1, 10, nil }
+
+func (m *memStore) Audit(context.Context, int64, int64) (int, []task.Bell, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lost := m.lost
+	for _, b := range lost {
+		m.bells[b.ID] = b
+	}
+	m.lost = nil
+	return len(lost), lost, nil
+}
+
+func (m *memStore) PurgeKeys(context.Context, int64, int) (int, error) { return 0, nil }
+func (m *memStore) FoldStats(context.Context, int64, int) (int, error) { return 0, nil }
+
+// Purge looks at rows as the real one does: ids of deleted rows are stepped over.
+func (m *memStore) Purge(_ context.Context, req task.PurgeRequest) (r task.PurgeReport, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.steps++
+	for i := int(max(req.FromID, 1)); i <= len(m.rows); i++ {
+		if r.NextID = int64(i) + 1; m.rows[i-1] {
+			m.rows[i-1] = false
+			r.Deleted++
+		}
+		if i-int(max(req.FromID, 1)) == req.Limit-1 {
+			return r, nil
+		}
+	}
+	r.NextID = 0
+	return r, nil
 }
 
 // broker is a publisher that remembers what was rung when, and hands it to workers in order.

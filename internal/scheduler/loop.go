@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,8 +11,10 @@ import (
 )
 
 const (
+	aheadMax  = 16_384                // bells of one (lane, app) held with their payloads
 	lookBusy  = 10 * time.Millisecond // between two looks for due pairs while lanes are refilled
-	lookShare = 20                    // at most one part in this of the time is spent looking
+	lookShare = 20                    // at most one part in this of the time is spent looking …
+	lookRare  = 50 * time.Millisecond // … as long as that does not mean to look more rarely than this
 )
 
 // loop is the bell loop. Its fields belong to its goroutine, but rooms and busy.
@@ -49,7 +52,7 @@ func (p *loop) run(ctx context.Context) {
 		case <-t.C:
 		case <-p.s.wake:
 			p.wokeAt = time.Now()
-			p.lookAt = earlier(p.lookAt, p.lookedAt.Add(max(pollMin, p.lookCost*lookShare)))
+			p.lookAt = earlier(p.lookAt, p.lookedAt.Add(p.lookPause(pollMin)))
 		case <-p.s.inbox.notify:
 		}
 		wait, err := p.tick(ctx)
@@ -196,7 +199,8 @@ func (p *loop) takeInbox(now time.Time) {
 	}
 	for _, r := range due {
 		if l := p.lane(r.LaneID); l != nil {
-			if a := l.app(r.AppID); !l.known(a, r.ID) {
+			// What may not be rung, or is too much, is read again when its turn comes.
+			if a := l.app(r.AppID); !l.known(a, r.ID) && len(a.ahead) < aheadMax && p.admit(l, r.AppID, 1) > 0 {
 				a.enqueue(r)
 			}
 		}
@@ -224,7 +228,8 @@ func (p *loop) look(ctx context.Context) error {
 	p.s.sawDatabase()
 	p.s.ahead.pairs.Store(&pairs)
 	p.lookedAt = time.Now()
-	p.lookCost, p.lookAt = p.lookedAt.Sub(start), p.lookedAt.Add(p.s.o.Intervals.Look)
+	p.learnCost(p.lookedAt.Sub(start))
+	p.lookAt = p.lookedAt.Add(p.s.o.Intervals.Look)
 	if err := p.readViews(ctx, pairs); err != nil {
 		return err
 	}
@@ -232,12 +237,46 @@ func (p *loop) look(ctx context.Context) error {
 	return nil
 }
 
-// lookNow reports whether a lane is about to be refilled, so that a new app must be seen first.
+// learnCost notes what a look costs: what it takes when nothing disturbs it.
+func (p *loop) learnCost(took time.Duration) {
+	if p.lookCost == 0 || took < p.lookCost {
+		p.lookCost = took
+		return
+	}
+	p.lookCost = min(took, p.lookCost+p.lookCost/8)
+}
+
+// lookPause is how long after a look the next one may be, at the least.
+func (p *loop) lookPause(least time.Duration) time.Duration {
+	return min(max(least, p.lookCost*lookShare), lookRare)
+}
+
+// lookNow reports whether to look before its time: often while a lane is about to be refilled, so that a new app is seen
+// before more of an old one is rung; now and then while tasks are claimed.
 func (p *loop) lookNow(now time.Time) bool {
-	if now.Sub(p.lookedAt) < max(lookBusy, p.lookCost*lookShare) {
+	since := now.Sub(p.lookedAt)
+	if since < p.lookPause(lookBusy) {
 		return false
 	}
-	return !p.idle()
+	for _, l := range p.lanes {
+		if p.refillable(l, now) || since >= lookRare && l.meter.rate(now) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// refillable reports whether a lane has bells that may be rung and room for them.
+func (p *loop) refillable(l *laneState, now time.Time) bool {
+	if l.lane.Paused || now.Before(l.stalled) || l.unclaimed >= l.window(now) {
+		return false
+	}
+	for id, a := range l.apps {
+		if (len(a.ahead) > 0 || !a.tail) && p.admit(l, id, 1) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // readViews sees to it that what is known of lanes and apps is good enough to ring what is due.
@@ -332,7 +371,12 @@ func (p *loop) measure(now time.Time) {
 	queues := make(map[string]queueLoad)
 	oldestRung := now
 	dbNow := p.s.o.Clock.Now()
+	debug := p.s.o.Logger.Enabled(context.Background(), slog.LevelDebug)
 	for _, l := range p.lanes {
+		if debug && !l.idle() {
+			p.s.o.Logger.Debug("lane", "topic", l.lane.Topic(), "window", l.window(now), "unclaimed", l.unclaimed, "perSecond", int(l.rate(now)),
+				"reported", int(l.done), "runMs", l.runMs, "slots", l.slots, "apps", l.backlog(), "credit", p.creditOf(l), "bellSize", l.lane.BellSize, "poll", l.pollWait)
+		}
 		q := queues[l.lane.Queue]
 		q.slots += p.workers.busy[l.lane.ID] + float64(l.unclaimed)
 		for _, a := range l.apps {
