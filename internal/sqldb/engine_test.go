@@ -232,6 +232,10 @@ func TestFinishFencesAndCancels(t *testing.T) {
 		c2 := w.claim(1, bellIDs(bells)...) // the same worker wins one of them again
 		want(t, "won", len(c2.Tasks), 1)
 		stale, fresh := e[3], w.ending(c2, 0)
+		alone := *stale
+		w.finish([]*task.Ending{&alone}) // the task runs again under the same worker, in the next epoch
+		want(t, "stale alone", alone.Fenced, true)
+		want(t, "still running", w.row(alone.TaskID).state, 3)
 		w.finish([]*task.Ending{e[0], e[1], e[2], stale, e[4], e[5], fresh}, c.ClaimID, c2.ClaimID)
 		finals := []task.State{4, 6, 6, 0, 0, 4}
 		for i := range e {

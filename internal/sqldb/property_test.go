@@ -141,7 +141,7 @@ func (c *chaos) run() {
 	start(&work, done, 1, c.keepHouse)
 	start(&work, done, 1, c.checkSnapshot)
 	for i := range 4 {
-		p := &process{c: c, r: rand.New(rand.NewPCG(c.seed, 1000+uint64(i)))}
+		p := &process{c: c, asked: map[attemptKey]bool{}, r: rand.New(rand.NewPCG(c.seed, 1000+uint64(i)))}
 		work.Go(func() { p.run(done) })
 	}
 	time.Sleep(time.Duration(seconds * float64(time.Second)))
@@ -384,12 +384,14 @@ func (c *chaos) keepHouse(r *rand.Rand) time.Duration {
 
 // process is a worker process: killed, it starts anew under a new id.
 type process struct {
-	c    *chaos
-	r    *rand.Rand
-	id   int64
-	stop *atomic.Bool
-	born int    // lives so far
-	rest []late // finishes of an earlier life, still to come
+	c     *chaos
+	r     *rand.Rand
+	id    int64
+	stop  *atomic.Bool
+	born  int                 // lives so far
+	rest  []late              // finishes of an earlier life, still to come
+	asked map[attemptKey]bool // cancels asked for while it ran here
+	gave  []*task.Ending      // handed back, and yet reported later
 }
 
 // late is a batch that a stopped worker brings in after it was declared gone.
@@ -439,7 +441,7 @@ func (p *process) bringRest() {
 // die stops the process for good; a scheduler will notice.
 func (p *process) die() {
 	p.stop.Store(true)
-	p.id = 0
+	p.id, p.gave = 0, nil
 }
 
 func (p *process) work() bool {
@@ -467,6 +469,9 @@ func (p *process) work() bool {
 	}
 	if len(won.Tasks) == 0 {
 		return true
+	}
+	if len(p.gave) > 0 && p.r.IntN(3) == 0 {
+		p.reportGiven()
 	}
 	p.execute(won)
 	return true
@@ -525,7 +530,10 @@ func (p *process) execute(won task.Claimed) {
 	for i, one := range won.Tasks {
 		ends = append(ends, p.end(won, one, &loaded[i], cancelled[one.ID] && p.r.IntN(2) == 0))
 	}
-	if !calm && p.r.IntN(30) == 0 {
+	if !calm && p.r.IntN(4) == 0 {
+		p.cancelOwn(ends[p.r.IntN(len(ends))])
+	}
+	if !calm && p.r.IntN(15) == 0 {
 		p.handBack(won, ends)
 		return
 	}
@@ -540,6 +548,14 @@ func (p *process) execute(won task.Claimed) {
 	}
 	if !p.finish(p.id, first) || !p.finish(p.id, second) {
 		p.die()
+	}
+}
+
+// cancelOwn asks for the cancel of a task that runs here: from now on it can only succeed or be cancelled.
+func (p *process) cancelOwn(e *task.Ending) {
+	rep, err := p.c.s.Cancel(p.c.ctx, 0, e.TaskID)
+	if !p.c.temporary("cancel", err) && rep.State == task.Running && rep.Epoch == e.Epoch {
+		p.asked[attemptKey{e.TaskID, e.Epoch}] = true
 	}
 }
 
@@ -562,9 +578,23 @@ func (p *process) handBack(won task.Claimed, ends []*task.Ending) {
 		return
 	}
 	p.c.send(p.r, bells...)
+	p.gave = append(p.gave, ends[cut:]...)
 	_, err = p.c.s.Finish(p.c.ctx, task.FinishBatch{WorkerID: p.id, Emptied: []int64{won.ClaimID}})
 	if p.c.temporary("empty", err) {
 		p.die()
+	}
+}
+
+// reportGiven reports attempts that were handed back, while this worker may run the same tasks again in a later epoch.
+func (p *process) reportGiven() {
+	batch := task.FinishBatch{WorkerID: p.gave[0].WorkerID, Endings: p.gave[:min(len(p.gave), 500)]}
+	p.gave = nil
+	if p.finish(batch.WorkerID, batch) {
+		for _, e := range batch.Endings {
+			if !e.Fenced {
+				p.c.fail("task %d epoch %d was handed back and then committed", e.TaskID, e.Epoch)
+			}
+		}
 	}
 }
 
@@ -635,6 +665,9 @@ func (p *process) finish(worker int64, batch task.FinishBatch) bool {
 			c.fail("task %d epoch %d committed twice: %s and %d", e.TaskID, e.Epoch, was, e.Final)
 		}
 		c.model.commits[k] = string(e.Result)
+		if p.asked[k] && e.Final != task.Succeeded && e.Final != task.Cancelled {
+			c.fail("task %d epoch %d was to be cancelled and went to state %d", e.TaskID, e.Epoch, e.Final)
+		}
 		if e.Final.Final() {
 			c.model.finals[e.TaskID]++
 		}
@@ -688,20 +721,22 @@ func (c *chaos) snapshot() error {
 		}
 		rows.Close()
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT id,state,epoch,holder,expires_at,due_at FROM tasks WHERE state IN (2,3)")
+	rows, err := tx.QueryContext(ctx, "SELECT id,state,epoch,holder,expires_at,due_at,cancel_at FROM tasks WHERE state IN (2,3)")
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	now := c.now()
 	for rows.Next() {
-		var id, holder, expires, due int64
+		var id, holder, expires, due, cancel int64
 		var state, epoch int32
-		if err := rows.Scan(&id, &state, &epoch, &holder, &expires, &due); err != nil {
+		if err := rows.Scan(&id, &state, &epoch, &holder, &expires, &due, &cancel); err != nil {
 			return err
 		}
 		l, ok := holders[holder]
 		switch {
+		case state == 2 && cancel != 0:
+			c.fail("task %d waits although its cancel was asked for", id)
 		case state == 2 && expires != 0 && expires <= now:
 		case state == 2 && (!ok || l.kind != 0 || l.epoch != epoch || !l.ids[fmt.Sprint(id)]):
 			c.fail("I1: waiting task %d epoch %d is not in bell %d: %+v", id, epoch, holder, l)

@@ -19,9 +19,6 @@ func (s *Store) Release(ctx context.Context, claimID int64, only []int64, cause 
 	if err := s.release(ctx, &r, only); err != nil {
 		return nil, err
 	}
-	if cause == task.CauseLost {
-		s.metrics.Lost(len(r.rows))
-	}
 	return r.bells, nil
 }
 
