@@ -20,7 +20,7 @@ func bubble(t *testing.T, alone bool, f func(t *testing.T, m *memStore, b *broke
 		m.addLane(1, "q")
 		m.addApp(1, 1)
 		m.addApp(2, 1)
-		s, stop := start(t, Options{Store: m, Publisher: b, Clock: hostClock{}, Alone: alone})
+		s, stop := start(t, Options{Store: m, Publisher: b, Clock: hostClock{}, Alone: alone, Intervals: Intervals{Look: 200 * time.Millisecond}})
 		defer stop()
 		time.Sleep(10 * time.Millisecond)
 		f(t, m, b, s)

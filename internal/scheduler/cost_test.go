@@ -117,6 +117,9 @@ func TestIdleCost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures for 6 s")
 	}
+	if racing {
+		t.Skip("the race detector runs: costs mean nothing")
+	}
 	s := sqldbtest.New(t, "sqlite")
 	x := newSite(t, s)
 	for _, q := range []string{"a", "b", "c"} {

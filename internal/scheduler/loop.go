@@ -216,7 +216,7 @@ func (p *loop) takeInbox(now time.Time) {
 // look asks which pairs have bells, often while there is work and rarely while there is none.
 func (p *loop) look(ctx context.Context) error {
 	start := time.Now()
-	if start.Before(p.lookAt) && !p.lookNow(start) {
+	if start.Before(p.lookAt) && start.Before(p.dueAt()) && !p.lookNow(start) {
 		return nil
 	}
 	qctx, cancel := p.s.query(ctx)
@@ -235,6 +235,18 @@ func (p *loop) look(ctx context.Context) error {
 	}
 	p.takePairs(pairs)
 	return nil
+}
+
+// dueAt is when to look because something becomes due that was not seen to be held for its instant.
+func (p *loop) dueAt() time.Time {
+	if p.dueNext == 0 {
+		return p.lookAt
+	}
+	at := time.Now().Add(p.s.o.Clock.Until(p.dueNext) + pollMin)
+	if least := p.lookedAt.Add(p.lookPause(lookBusy)); at.Before(least) {
+		return least
+	}
+	return at
 }
 
 // learnCost notes what a look costs: what it takes when nothing disturbs it.
@@ -346,10 +358,7 @@ func (p *loop) takePairs(pairs []task.LaneApp) {
 
 // wait is how long nothing needs to be done.
 func (p *loop) wait(now time.Time) time.Duration {
-	next := p.lookAt
-	if p.dueNext > 0 {
-		next = earlier(next, now.Add(max(0, p.s.o.Clock.Until(p.dueNext))+pollMin))
-	}
+	next := earlier(p.lookAt, p.dueAt())
 	for _, l := range p.lanes {
 		if len(l.rung) > 0 {
 			next = earlier(next, l.pollAt)

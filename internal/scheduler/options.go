@@ -29,7 +29,7 @@ type Intervals struct {
 	LeaseRenew time.Duration // 1.5 s
 	Lanes      time.Duration // re-reading lanes and apps; 500 ms
 	Workers    time.Duration // re-reading workers; 1 s
-	Look       time.Duration // looking for due pairs when idle; 200 ms
+	Look       time.Duration // looking for due pairs when idle; 200 ms, Alone 500 ms
 	LookAhead  time.Duration // loading bells that will be due; 1 s
 	Rescan     time.Duration // looking for bells before the cursor; 1 s
 	Expire     time.Duration // 500 ms
@@ -84,6 +84,9 @@ func (o *Options) check() error {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Alone && o.Intervals.Look <= 0 {
+		o.Intervals.Look = 500 * time.Millisecond // who writes is in this process: it rings or wakes
 	}
 	o.Intervals.setDefaults()
 	o.Retention.setDefaults()

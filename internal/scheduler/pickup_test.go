@@ -73,6 +73,9 @@ func TestLightLoadAfterBacklog(t *testing.T) {
 		}
 		slices.Sort(took)
 		t.Logf("pickup p50 %d ms, p95 %d ms, p99 %d ms, max %d ms", took[200], took[380], took[396], took[399])
+		if racing {
+			return
+		}
 		if took[200] > 50 || took[380] > 150 {
 			t.Errorf("half of the tasks waited %d ms, one in twenty %d ms", took[200], took[380])
 		}
