@@ -13,11 +13,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -43,7 +47,7 @@ type Client struct{ transport *http.Transport }
 func New(o Options) *Client {
 	set(&o.DialTimeout, 5*time.Second)
 	set(&o.TLSTimeout, 5*time.Second)
-	set(&o.IdleTimeout, 90*time.Second)
+	set(&o.IdleTimeout, 4*time.Second)
 	if o.IdlePerHost <= 0 {
 		o.IdlePerHost = 512
 	}
@@ -98,7 +102,7 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 // closes the response's body.
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	for hops := 0; ; hops++ {
-		resp, err := c.transport.RoundTrip(req)
+		resp, err := c.transport.RoundTrip(once(req))
 		if err != nil {
 			return nil, err
 		}
@@ -112,6 +116,42 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		_ = resp.Body.Close()
 		req = next
 	}
+}
+
+// errSent ends a request whose connection broke after it may have been sent.
+var errSent = errors.New("the connection was lost before an answer came")
+
+// onceBody is a body that knows whether it was read: from then on the request may be on its way.
+type onceBody struct {
+	io.ReadCloser
+	read atomic.Bool
+}
+
+// Read implements io.Reader.
+func (b *onceBody) Read(p []byte) (int, error) {
+	b.read.Store(true)
+	return b.ReadCloser.Read(p)
+}
+
+// once gives a copy of a request that the transport sends at most once. By itself it repeats requests that look idempotent
+// (GET, or an Idempotency-Key) when a kept connection breaks, so that a receiver would see one epoch twice. A body that is
+// never http.NoBody makes it ask for another one first, and that is refused as soon as the first was read. What was not
+// sent may be sent on another connection.
+func once(req *http.Request) *http.Request {
+	shot := *req
+	body := req.Body
+	if body == nil || body == http.NoBody {
+		body = io.NopCloser(strings.NewReader(""))
+	}
+	b := &onceBody{ReadCloser: body}
+	shot.Body = b
+	shot.GetBody = func() (io.ReadCloser, error) {
+		if b.read.Load() {
+			return nil, errSent
+		}
+		return b, nil
+	}
+	return &shot
 }
 
 // redirect is the request that a 3xx asks for; nil when it is not followed.
