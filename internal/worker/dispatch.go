@@ -226,15 +226,21 @@ func (e *Engine) take(t *turn, now, clock int64) bool {
 		}
 		n := h.left
 		if n > room {
-			if t.plan != nil && (have+n > maxClaim || now-h.sinceNs < int64(e.o.PartWait)) {
+			if t.plan != nil && have+n > maxClaim {
 				return false
 			}
-			if need := min(n, e.o.Slots, maxClaim); !h.limited && need > e.free && now-h.sinceNs < int64(e.o.PartWait) {
-				e.want(need)
-				return false
+			if need := min(n, e.o.Slots, maxClaim); !h.limited && need > e.free {
+				if h.shortNs == 0 {
+					h.shortNs = now
+				}
+				if now-h.shortNs < int64(e.o.PartWait) {
+					e.want(need)
+					return false
+				}
 			}
 			n = room
 		}
+		h.shortNs = 0
 		e.add(t, h, n)
 		t.next++
 		return true
@@ -297,7 +303,7 @@ func (e *Engine) commitPlan(p *plan) {
 // nextLook is when the dispatcher must look again by itself, in ns from now.
 func (e *Engine) nextLook(now, clock int64) int64 {
 	next := int64(never)
-	if e.free < e.o.Slots {
+	if e.free < e.o.Slots || e.fin.size() >= e.o.MaxResults {
 		next = int64(peakWindow)
 	}
 	micros := int64(-1)
@@ -314,8 +320,8 @@ func (e *Engine) nextLook(now, clock int64) int64 {
 				continue
 			}
 			next = min(next, h.sinceNs+int64(e.o.HoldFor)-now)
-			if wait := h.sinceNs + int64(e.o.PartWait) - now; wait > 0 {
-				next = min(next, wait)
+			if h.shortNs > 0 {
+				next = min(next, max(h.shortNs+int64(e.o.PartWait)-now, int64(time.Millisecond)))
 			}
 		}
 		if len(l.queue) > 0 && e.pauseNs > now {

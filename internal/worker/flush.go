@@ -85,9 +85,8 @@ func (e *Engine) flushAll() {
 			return
 		}
 		e.flush(batch, gone)
-		full := e.fin.size() >= e.o.MaxResults
-		e.fin.n.Add(-int64(len(batch)))
-		if full {
+		left := int(e.fin.n.Add(-int64(len(batch))))
+		if left < e.o.MaxResults && left+len(batch) >= e.o.MaxResults {
 			e.calling.ring()
 		}
 	}
