@@ -25,7 +25,8 @@ func MaybeSupervise() {
 	}
 	runtime.LockOSThread() // the script's death signal hangs on the thread that started it
 	syscall.CloseOnExec(3) // the report is not the script's to write
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	// Caught and dropped, not ignored: a script that starts with a signal ignored cannot trap it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	adoptOrphans()
 	r := supervise(bufio.NewReader(os.Stdin))
 	out := os.NewFile(3, "report")
