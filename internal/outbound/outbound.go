@@ -133,11 +133,34 @@ func (b *onceBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// once gives a copy of a request that the transport sends at most once. By itself it repeats requests that look idempotent
-// (GET, or an Idempotency-Key) when a kept connection breaks, so that a receiver would see one epoch twice. A body that is
-// never http.NoBody makes it ask for another one first, and that is refused as soon as the first was read. What was not
-// sent may be sent on another connection.
+// keys are the headers that make the transport take any request for idempotent.
+var keys = [...]struct{ canonical, lower string }{
+	{"Idempotency-Key", "idempotency-key"}, {"X-Idempotency-Key", "x-idempotency-key"},
+}
+
+// once gives a request that the transport sends at most once. By itself it repeats requests that look idempotent (GET, or an
+// Idempotency-Key) when a kept connection breaks, so that a receiver would see one epoch twice.
+//
+// It knows the key by its canonical name only, so requests with a body get it in lower case, which means the same to every
+// receiver; their body stays of a type that the transport knows and writes together with the header. Methods that it
+// takes for idempotent by name get a body that refuses to be sent again.
 func once(req *http.Request) *http.Request {
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return oneShot(req)
+	}
+	for _, k := range keys {
+		if v, ok := req.Header[k.canonical]; ok {
+			delete(req.Header, k.canonical)
+			req.Header[k.lower] = v
+		}
+	}
+	return req
+}
+
+// oneShot gives a copy of a request whose body is never http.NoBody: that makes the transport ask for another body before
+// it repeats anything, which is refused as soon as the first was read. What was not sent may be sent on another connection.
+func oneShot(req *http.Request) *http.Request {
 	shot := *req
 	body := req.Body
 	if body == nil || body == http.NoBody {
