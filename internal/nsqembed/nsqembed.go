@@ -50,7 +50,8 @@ func Start(o Options) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("nsqembed: make data folder: %w", err)
 	}
-	n, err := nsqd.New(settings(o, dir))
+	opts, log := settings(o, dir)
+	n, err := nsqd.New(opts)
 	if err != nil {
 		return nil, fmt.Errorf("nsqembed: %w", err)
 	}
@@ -65,15 +66,17 @@ func Start(o Options) (*Server, error) {
 		// Main ends without error when Exit closes the listener. Any other end is logged by nsqd and seen by the clients.
 		_ = n.Main()
 	}()
+	<-log.listening // else a Close at once could come before Main's first goroutine, which Exit is to wait for
 	return s, nil
 }
 
 // settings are nsqd's options; what is not set here is nsqd's default.
-func settings(o Options, dir string) *nsqd.Options {
+func settings(o Options, dir string) (*nsqd.Options, *adapter) {
 	opts := nsqd.NewOptions()
 	opts.DataPath = dir
-	opts.Logger = adapter{logger(o.Logger)}
-	opts.LogLevel = nsqd.LOG_WARN
+	log := &adapter{log: logger(o.Logger), listening: make(chan struct{})}
+	opts.Logger = log
+	opts.LogLevel = nsqd.LOG_INFO // for the line that says that it listens; the others of that level are dropped
 	opts.LogPrefix = ""
 	opts.TCPAddress = o.Addr
 	if o.Addr == "" {
@@ -98,7 +101,7 @@ func settings(o Options, dir string) *nsqd.Options {
 	// How exactly requeue delays and message timeouts end. 100 ms is nsqd's own; the delays asked for are 200 ms and more.
 	opts.QueueScanInterval = 100 * time.Millisecond
 	opts.MaxReqTimeout = time.Minute
-	return opts
+	return opts, log
 }
 
 func logger(l *slog.Logger) *slog.Logger {
@@ -132,15 +135,23 @@ func (s *Server) Close() {
 }
 
 // adapter turns nsqd's log lines into records. nsqd writes "LEVEL: text".
-type adapter struct{ log *slog.Logger }
+type adapter struct {
+	log       *slog.Logger
+	once      sync.Once
+	listening chan struct{} // closed when nsqd says that it listens
+}
 
 // Output receives one line.
-func (a adapter) Output(_ int, line string) error {
+func (a *adapter) Output(_ int, line string) error {
 	level, text, ok := strings.Cut(line, ": ")
 	if !ok {
 		level, text = "WARNING", line
 	}
 	switch level {
+	case "INFO", "DEBUG":
+		if strings.HasPrefix(text, "TCP: listening on ") {
+			a.once.Do(func() { close(a.listening) })
+		}
 	case "ERROR", "FATAL":
 		if ending(text) {
 			a.log.Debug(text)
