@@ -34,7 +34,8 @@ func (e *Engine) openLane(row task.Lane) {
 	l := e.lanes[row.ID]
 	if l != nil {
 		changed := l.Paused != row.Paused
-		l.Lane = row
+		// Its name never changes, and handlers read it without the lock.
+		l.Paused, l.Credit, l.BellSize = row.Paused, row.Credit, row.BellSize
 		e.mu.Unlock()
 		if changed {
 			e.calling.ring()
