@@ -162,7 +162,7 @@ func (a *App) openLanes(ctx context.Context) error {
 }
 
 // startScheduler starts ringing, rescue and the chores.
-func (a *App) startScheduler(context.Context) error {
+func (a *App) startScheduler(ctx context.Context) error {
 	s, err := scheduler.New(scheduler.Options{
 		Store: a.store, Publisher: a.publisher, Witness: a.redis, Clock: a.clock, Logger: a.log, Metrics: a.metrics, Alone: a.alone,
 		Intervals: scheduler.Intervals{DeadAfter: a.cfg.Liveness.DeadAfter},
@@ -172,6 +172,12 @@ func (a *App) startScheduler(context.Context) error {
 		return err
 	}
 	a.scheduler = s
+	if a.alone {
+		// Before the worker of this process registers: whoever is in the database now is dead.
+		if err := s.Recover(ctx); err != nil {
+			return err
+		}
+	}
 	a.life.run("scheduler", a.fail, s.Run)
 	return nil
 }

@@ -69,10 +69,10 @@ func (s *Store) EnsureLane(ctx context.Context, queue string, p task.Priority) (
 		return task.Lane{}, err
 	}
 	var lane task.Lane
-	err = s.writeSettled(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		lane, err = s.makeLane(ctx, t, int32(id), name)
 		return err
-	}, func(context.Context) (bool, error) { return false, nil }) // making it again finds it
+	})
 	if err != nil {
 		return task.Lane{}, s.interpret(err)
 	}
@@ -112,7 +112,7 @@ func (s *Store) SetQueuePaused(ctx context.Context, queue string, paused bool) e
 	if paused {
 		value = lanePaused
 	}
-	return s.writeSettled(ctx, func(ctx context.Context, t tx) error {
+	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		n, err := t.exec(ctx, "UPDATE queues SET paused=? WHERE name=?", value, queue)
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ func (s *Store) SetQueuePaused(ctx context.Context, queue string, paused bool) e
 		}
 		_, err = t.exec(ctx, "UPDATE lanes SET mode=? WHERE queue=?", value, queue)
 		return err
-	}, func(context.Context) (bool, error) { return false, nil })
+	})
 }
 
 // Kinds lists every kind ever declared.
@@ -162,14 +162,14 @@ func (s *Store) DeclareKinds(ctx context.Context, names []string) (map[string]in
 	if err != nil {
 		return nil, err
 	}
-	err = s.writeSettled(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		for i, name := range missing {
 			if _, err := t.exec(ctx, s.insertIgnore()+" INTO kinds (id,name) VALUES (?,?)", first+int64(i), name); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, func(context.Context) (bool, error) { return false, nil })
+	})
 	if err != nil {
 		return nil, err
 	}
