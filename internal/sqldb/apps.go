@@ -236,8 +236,9 @@ func (s *Store) RevokeAPIKey(ctx context.Context, appID int32, id int64) error {
 	}, settledTwice)
 }
 
-// TakeBootstrapKey makes the app with a's name if it is missing and replaces its bootstrap key by this hash, with scope
-// admin. Processes that start at once do it one after the other (the row of the app ids is their lock).
+// TakeBootstrapKey makes the app with a's name if it is missing and gives it this bootstrap key, with scope admin. Every other
+// bootstrap key ends, also one of an app that had the name before: whoever changes the key wants the old one to be useless.
+// Processes that start at once do it one after the other (the row of the app ids is their lock).
 func (s *Store) TakeBootstrapKey(ctx context.Context, a task.App, hash [32]byte, hint string) error {
 	appID, err := s.allocate(ctx, "app", 1)
 	if err != nil {
@@ -261,7 +262,7 @@ func (s *Store) TakeBootstrapKey(ctx context.Context, a task.App, hash [32]byte,
 		if err != nil {
 			return err
 		}
-		if err := db().Where("app_id = ? AND bootstrap = ? AND hash <> ?", app.ID, true, hash[:]).Delete(&keyRecord{}).Error; err != nil {
+		if err := db().Where("bootstrap = ? AND hash <> ?", true, hash[:]).Delete(&keyRecord{}).Error; err != nil {
 			return err
 		}
 		k := task.APIKey{ID: keyID, AppID: app.ID, Hash: hash, Hint: hint, Name: "bootstrap", Scope: task.ScopeAdmin,

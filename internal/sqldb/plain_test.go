@@ -1,6 +1,7 @@
 package sqldb_test
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -153,7 +154,7 @@ func TestBootstrapKey(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) {
 		ctx := t.Context()
 		take := func(hash byte) {
-			if err := s.TakeBootstrapKey(ctx, task.App{Key: "appbootstrap0001", Name: "default"}, [32]byte{hash}, "hint"); err != nil {
+			if err := s.TakeBootstrapKey(ctx, task.App{Key: fmt.Sprintf("appbootstrap%04d", hash), Name: "default"}, [32]byte{hash}, "hint"); err != nil {
 				t.Error(err)
 			}
 		}
@@ -177,8 +178,24 @@ func TestBootstrapKey(t *testing.T) {
 		if _, err := s.APIKeyByHash(ctx, [32]byte{1}); task.KindOf(err) != task.NotFound {
 			t.Errorf("the old key still opens: %v", err)
 		}
+		renamed, err := s.Apps(ctx)
+		if err != nil || len(renamed) != 1 {
+			t.Fatalf("%+v %v", renamed, err)
+		}
+		was := renamed[0]
+		renamed[0].Name = "renamed"
+		if err := s.UpdateApp(ctx, renamed[0]); err != nil {
+			t.Fatal(err)
+		}
+		take(3)
+		if _, err := s.APIKeyByHash(ctx, [32]byte{2}); task.KindOf(err) != task.NotFound {
+			t.Errorf("the old key still opens the renamed app: %v", err)
+		}
+		if err := s.UpdateApp(ctx, was); err != nil {
+			t.Fatal(err)
+		}
 		apps, err := s.Apps(ctx)
-		if err != nil || len(apps) != 1 || apps[0].Name != "default" || apps[0].Weight != 1 {
+		if err != nil || len(apps) != 2 || apps[0].Name != "default" || apps[0].Weight != 1 {
 			t.Errorf("%+v %v", apps, err)
 		}
 	})
