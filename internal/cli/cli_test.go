@@ -87,6 +87,15 @@ func TestExitCodesTellWhatHappened(t *testing.T) {
 	}
 }
 
+func TestARefusedTaskIsNotTheOtherTask(t *testing.T) {
+	f := newFake(t, exchange{want: "POST /v1/tasks/7/retry", status: 409, answer: `{"status":409,"code":"not_retryable","detail":"it runs","taskId":"7"}`})
+	r := run(t, f.url, "", "tasks", "retry", "7")
+	r.expect(t, ExitRefused, "it runs (409 not_retryable)")
+	if strings.Contains(r.err, "other task") {
+		t.Errorf("%s", r.err)
+	}
+}
+
 func TestUnreachableSaysHowToStart(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -130,8 +139,8 @@ func TestCommandLineMistakesAreNamed(t *testing.T) {
 func TestListsAreTables(t *testing.T) {
 	f := newFake(t,
 		exchange{want: "GET /v1/tasks?label=k%3Av%3Dw&limit=5&queue=mail&state=failed", answer: `{"items":[` + done + `,{"id":"8","state":"failed","reason":"exhausted","kind":"http","queue":"mail","priority":"low","createdAt":"2026-01-02T03:04:05.678Z","error":{"code":"http_status","message":"bad\u001b[31m\ngateway","httpStatus":502}}],"nextCursor":"abc"}`},
-		exchange{want: "GET /v1/queues", answer: `{"items":[{"name":"default","paused":true,"depth":{"value":10000,"atLeast":true},"scheduled":{"value":1},"running":{"value":2},"oldestDueAt":"2026-01-02T03:04:05.678Z","oldestDueAgeMs":61000}]}`},
-		exchange{want: "GET /v1/workers?all=true", answer: `{"items":[{"id":"3","state":"alive","host":"h","pid":12,"version":"v1","busy":2,"slots":256,"queues":[]}]}`},
+		exchange{want: "GET /v1/queues?limit=1000", answer: `{"items":[{"name":"default","paused":true,"depth":{"value":10000,"atLeast":true},"scheduled":{"value":1},"running":{"value":2},"oldestDueAt":"2026-01-02T03:04:05.678Z","oldestDueAgeMs":61000}]}`},
+		exchange{want: "GET /v1/workers?all=true&limit=1000", answer: `{"items":[{"id":"3","state":"alive","host":"h","pid":12,"version":"v1","busy":2,"slots":256,"queues":[]}]}`},
 		exchange{want: "GET /v1/workers/3", answer: `{"id":"3","state":"alive","host":"h","slots":256,"running":[{"task":"7","kind":"shell","queue":"default","epoch":2,"zombie":true}]}`})
 	r := run(t, f.url, "", "tasks", "list", "--state=failed", "--queue=mail", "--label=k=v=w", "--limit=5")
 	r.expect(t, ExitOK, "exhausted", "http_status 502: bad [31m gateway", "more: add --cursor abc", "320ms")

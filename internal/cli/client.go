@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,6 +64,7 @@ type request struct {
 // apiError is an answer that is not 2xx.
 type apiError struct {
 	status     int
+	path       string // that was asked
 	problem    apiv1.Problem
 	retryAfter time.Duration
 	hint       string
@@ -90,7 +92,7 @@ func (e *apiError) Error() string {
 		}
 		fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Message)
 	}
-	if e.problem.TaskID != 0 {
+	if e.problem.TaskID != 0 && !slices.Contains(strings.Split(e.path, "/"), e.problem.TaskID.String()) {
 		fmt.Fprintf(&b, "\n  the other task: %s", e.problem.TaskID)
 	}
 	if e.problem.RequestID != "" && e.status >= 500 {
@@ -197,7 +199,7 @@ func (c *client) once(ctx context.Context, r request) ([]byte, error) {
 
 // refused reads an answer that is no success; it may come from a proxy and be anything.
 func (c *client) refused(resp *http.Response, body []byte) error {
-	e := &apiError{status: resp.StatusCode}
+	e := &apiError{status: resp.StatusCode, path: resp.Request.URL.Path}
 	if json.Unmarshal(body, &e.problem) != nil || e.problem.Code == "" {
 		e.hint = c.base + " does not answer as Taskweir does: check the address (--url or TASKWEIR_URL)"
 	}

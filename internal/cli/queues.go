@@ -33,7 +33,7 @@ func listWithoutArguments(list *cobra.Command) func(*cobra.Command, []string) er
 }
 
 func (p *program) listQueues(ctx context.Context, c *client, _ []string) error {
-	answer, raw, err := fetch[apiv1.List[apiv1.Queue]](ctx, c, get("/v1/queues", nil))
+	answer, raw, err := fetch[apiv1.List[apiv1.Queue]](ctx, c, get("/v1/queues", url.Values{"limit": {"1000"}}))
 	if err != nil || p.json() {
 		return p.rawUnless(err, raw)
 	}

@@ -29,7 +29,7 @@ func (p *program) workers() *cobra.Command {
 }
 
 func (p *program) listWorkers(ctx context.Context, c *client, all bool) error {
-	query := url.Values{}
+	query := url.Values{"limit": {"1000"}}
 	if all {
 		query.Set("all", "true")
 	}

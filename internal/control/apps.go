@@ -53,15 +53,23 @@ func (s *Service) CreateApp(ctx context.Context, p Principal, in AppInput) (app 
 	return app, signingSecret, nil
 }
 
-// newApp draws a public key of 16 and a secret of 32 characters.
-func (s *Service) newApp(name string) (task.App, string, error) {
+// newSecret draws a signing secret of 32 characters.
+func (s *Service) newSecret() (sealed []byte, secret string, err error) {
 	if s.secrets == nil {
-		return task.App{}, "", errors.New("no way to seal secrets is configured")
+		return nil, "", errors.New("no way to seal secrets is configured")
 	}
-	secret := randomText(32)
-	sealed, err := s.secrets.Seal([]byte(secret))
+	secret = randomText(32)
+	if sealed, err = s.secrets.Seal([]byte(secret)); err != nil {
+		return nil, "", fmt.Errorf("seal signing secret: %w", err)
+	}
+	return sealed, secret, nil
+}
+
+// newApp draws a public key of 16 characters and a signing secret.
+func (s *Service) newApp(name string) (task.App, string, error) {
+	sealed, secret, err := s.newSecret()
 	if err != nil {
-		return task.App{}, "", fmt.Errorf("seal signing secret: %w", err)
+		return task.App{}, "", err
 	}
 	return task.App{Key: randomText(16), Name: name, Weight: defaultWeight, Secret: sealed, CreatedAt: s.clock.Now()}, secret, nil
 }
@@ -174,6 +182,26 @@ func (s *Service) UpdateApp(ctx context.Context, p Principal, key string, in App
 	s.creds.forget()
 	s.audit(p, "app.update", "updated", app.Key)
 	return app, nil
+}
+
+// RotateSecret gives an app a new signing secret, which is shown this once. Workers sign with it after 5 s at the latest.
+// Needs scope admin.
+func (s *Service) RotateSecret(ctx context.Context, p Principal, key string) (app task.App, signingSecret string, err error) {
+	if err := p.need(task.ScopeAdmin); err != nil {
+		return app, "", err
+	}
+	if app, err = s.App(ctx, p, key); err != nil {
+		return app, "", err
+	}
+	if app.Secret, signingSecret, err = s.newSecret(); err != nil {
+		return app, "", err
+	}
+	if err := s.store.UpdateApp(ctx, app); err != nil {
+		return app, "", err
+	}
+	s.creds.forget()
+	s.audit(p, "app.rotate_secret", "updated", app.Key)
+	return app, signingSecret, nil
 }
 
 // CreateAPIKey makes an API key for an app. The key is shown this once; only its hash is stored. Needs scope admin.

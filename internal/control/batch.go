@@ -118,7 +118,11 @@ func inItem(err error, i int) error {
 	c := *e
 	c.Fields = slices.Clone(e.Fields)
 	for j := range c.Fields {
-		c.Fields[j].Field = fmt.Sprintf("tasks[%d].%s", i, c.Fields[j].Field)
+		name := fmt.Sprintf("tasks[%d]", i)
+		if c.Fields[j].Field != "" {
+			name += "." + c.Fields[j].Field
+		}
+		c.Fields[j].Field = name
 	}
 	return &c
 }

@@ -50,7 +50,10 @@ func (f *faults) err() error {
 	if f.tooLarge {
 		kind, code = task.TooLarge, "payload_too_large"
 	}
-	msg := f.fields[0].Field + ": " + f.fields[0].Message
+	msg := f.fields[0].Message
+	if f.fields[0].Field != "" {
+		msg = f.fields[0].Field + ": " + msg
+	}
 	if n := len(f.fields) - 1; n > 0 {
 		msg += fmt.Sprintf(" (and %d more)", n)
 	}
@@ -60,6 +63,9 @@ func (f *faults) err() error {
 // check holds an input against every rule that needs no table. now is the database's clock.
 func check(in *Input, now int64, f *faults) {
 	f.fields = append(f.fields, in.Broken...)
+	if len(in.Broken) > 0 && in.Broken[0].Field == "" {
+		return // no object: it has no fields to be wrong
+	}
 	checkName(f, "kind", in.Kind, MaxKind, kindChars, true)
 	checkName(f, "queue", in.Queue, MaxQueue, queueChars, false)
 	checkPayloadSize(in, f)

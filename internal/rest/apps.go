@@ -21,7 +21,7 @@ func keyOf(k task.APIKey) apiv1.Key {
 
 func (a *api) listApps(ctx context.Context, c call) (httpkit.Response, error) {
 	apps, err := a.svc.Apps(ctx, c.who)
-	return list(apps, err, appOf)
+	return list(c, apps, err, appOf, func(a task.App) string { return idOrder(int64(a.ID)) })
 }
 
 func (a *api) getApp(ctx context.Context, c call) (httpkit.Response, error) {
@@ -44,6 +44,19 @@ func (a *api) createApp(ctx context.Context, c call) (httpkit.Response, error) {
 	out := appOf(app)
 	out.SigningSecret = secret
 	return httpkit.JSON(http.StatusCreated, out)
+}
+
+func (a *api) rotateSecret(ctx context.Context, c call) (httpkit.Response, error) {
+	if err := noIdempotency(c); err != nil {
+		return httpkit.Response{}, err
+	}
+	if err := noBody(c); err != nil {
+		return httpkit.Response{}, err
+	}
+	app, secret, err := a.svc.RotateSecret(ctx, c.who, c.Param("app"))
+	out := appOf(app)
+	out.SigningSecret = secret
+	return one(out, err)
 }
 
 // updateApp changes what the body names. With If-Match it is refused when the app is not as it was read.
@@ -99,7 +112,7 @@ func decodeApp(c call) (in control.AppInput, err error) {
 
 func (a *api) listKeys(ctx context.Context, c call) (httpkit.Response, error) {
 	keys, err := a.svc.APIKeys(ctx, c.who, c.Param("app"))
-	return list(keys, err, keyOf)
+	return list(c, keys, err, keyOf, func(k task.APIKey) string { return idOrder(k.ID) })
 }
 
 func (a *api) createKey(ctx context.Context, c call) (httpkit.Response, error) {

@@ -19,7 +19,7 @@ func decodeInput(s *httpkit.Scanner) *control.Input {
 	object := true
 	in.Broken = s.Sub(func() { object = s.Object(func(key []byte) { decodeMember(s, in, key) }) })
 	if !object && s.Err() == nil {
-		in.Broken = []task.FieldError{{Field: "task", Rule: "type", Message: "must be an object"}}
+		in.Broken = []task.FieldError{{Rule: "type", Message: "must be an object"}}
 	}
 	return in
 }

@@ -12,7 +12,7 @@ import (
 
 func (a *api) listKinds(ctx context.Context, c call) (httpkit.Response, error) {
 	kinds, err := a.svc.Kinds(ctx, c.who)
-	return list(kinds, err, func(k control.KindInfo) apiv1.Kind { return apiv1.Kind(k) })
+	return list(c, kinds, err, func(k control.KindInfo) apiv1.Kind { return apiv1.Kind(k) }, func(k control.KindInfo) string { return k.Name })
 }
 
 func (a *api) declareKind(ctx context.Context, c call) (httpkit.Response, error) {
@@ -25,7 +25,7 @@ func (a *api) declareKind(ctx context.Context, c call) (httpkit.Response, error)
 
 func (a *api) listQueues(ctx context.Context, c call) (httpkit.Response, error) {
 	qs, err := a.svc.Queues(ctx, c.who)
-	return list(qs, err, a.queueOf)
+	return list(c, qs, err, a.queueOf, func(q task.QueueDepth) string { return q.Queue })
 }
 
 func (a *api) getQueue(ctx context.Context, c call) (httpkit.Response, error) {
@@ -66,7 +66,7 @@ func (a *api) listWorkers(ctx context.Context, c call) (httpkit.Response, error)
 		return httpkit.Response{}, err
 	}
 	ws, err := a.svc.Workers(ctx, c.who, all)
-	return list(ws, err, workerOf)
+	return list(c, ws, err, workerOf, func(w task.Worker) string { return idOrder(w.ID) })
 }
 
 func (a *api) getWorker(ctx context.Context, c call) (httpkit.Response, error) {
@@ -107,18 +107,6 @@ func workerOf(w task.Worker) apiv1.Worker {
 		out.Kinds = []string{}
 	}
 	return out
-}
-
-// list answers with a list that fits one page.
-func list[T, W any](items []T, err error, wire func(T) W) (httpkit.Response, error) {
-	if err != nil {
-		return httpkit.Response{}, err
-	}
-	out := apiv1.List[W]{Items: make([]W, 0, len(items))}
-	for _, it := range items {
-		out.Items = append(out.Items, wire(it))
-	}
-	return httpkit.JSON(http.StatusOK, out)
 }
 
 // one answers with one thing.

@@ -60,6 +60,7 @@ type route struct {
 
 func (a *api) routes() []route {
 	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	page := []string{"limit", "cursor"}[:2:2]
 	return []route{
 		{post, "/v1/tasks", []string{"app"}, a.submit},
 		{post, "/v1/tasks/batch", []string{"app"}, a.submitBatch},
@@ -71,23 +72,24 @@ func (a *api) routes() []route {
 		{post, "/v1/tasks/:id/abandon", []string{"app"}, a.abandonTask},
 		{get, "/v1/tasks/:id/log", []string{"app", "attempt"}, a.taskLog},
 
-		{get, "/v1/kinds", nil, a.listKinds},
+		{get, "/v1/kinds", page, a.listKinds},
 		{put, "/v1/kinds/:name", nil, a.declareKind},
 
-		{get, "/v1/queues", []string{"app"}, a.listQueues},
+		{get, "/v1/queues", append(page, "app"), a.listQueues},
 		{get, "/v1/queues/:name", []string{"app"}, a.getQueue},
 		{post, "/v1/queues/:name/pause", []string{"app"}, a.pauseQueue},
 		{post, "/v1/queues/:name/resume", []string{"app"}, a.resumeQueue},
 
-		{get, "/v1/workers", []string{"all"}, a.listWorkers},
+		{get, "/v1/workers", append(page, "all"), a.listWorkers},
 		{get, "/v1/workers/:id", nil, a.getWorker},
 		{post, "/v1/workers/:id/drain", nil, a.drainWorker},
 
-		{get, "/v1/apps", nil, a.listApps},
+		{get, "/v1/apps", page, a.listApps},
 		{post, "/v1/apps", nil, a.createApp},
 		{get, "/v1/apps/:app", nil, a.getApp},
 		{patch, "/v1/apps/:app", nil, a.updateApp},
-		{get, "/v1/apps/:app/keys", nil, a.listKeys},
+		{post, "/v1/apps/:app/secret", nil, a.rotateSecret},
+		{get, "/v1/apps/:app/keys", page, a.listKeys},
 		{post, "/v1/apps/:app/keys", nil, a.createKey},
 		{del, "/v1/apps/:app/keys/:key", nil, a.revokeKey},
 	}

@@ -381,11 +381,14 @@ func TestBatch(t *testing.T) {
 		if items[0].Task == nil || items[2].Task == nil || items[4].Task == nil || items[4].Task.ID != items[2].Task.ID || !contains(a.Body.Bytes(), `{"x" :1}`) {
 			w.t.Errorf("%s", a.Body)
 		}
-		for i, want := range map[int]string{1: "tasks[1].kind", 5: "tasks[5].task", 6: "tasks[6].retry.max"} {
+		for i, want := range map[int]string{1: "tasks[1].kind", 5: "tasks[5]", 6: "tasks[6].retry.max"} {
 			e := items[i].Error
 			if e == nil || e.Status != 422 {
 				w.t.Errorf("item %d: %+v", i, items[i])
 				continue
+			}
+			if i == 5 && len(e.Errors) != 1 {
+				w.t.Errorf("what is no object lacks no fields: %+v", e.Errors)
 			}
 			found := false
 			for _, f := range e.Errors {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/taskweir/taskweir/internal/control"
@@ -105,7 +104,7 @@ func (a *api) listTasks(ctx context.Context, c call) (httpkit.Response, error) {
 
 // filter reads the filters of a list; their ranges are the use case's to check.
 func filter(c call) (task.Filter, error) {
-	f := task.Filter{Limit: 50}
+	var f task.Filter
 	var fields []task.FieldError
 	bad := func(field, rule, message string) {
 		fields = append(fields, task.FieldError{Field: field, Rule: rule, Message: message})
@@ -137,13 +136,9 @@ func filter(c call) (task.Filter, error) {
 			bad("label", "format", "must be name:value")
 		}
 	}
-	if v, ok := c.Query("limit"); ok {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			bad("limit", "type", "must be a whole number")
-			n = 1
-		}
-		f.Limit = n
+	n, ok := limit(c)
+	if f.Limit = n; !ok {
+		bad("limit", "type", "must be a whole number")
 	}
 	return f, broken(fields)
 }

@@ -1,10 +1,12 @@
 package rest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -548,6 +550,73 @@ func FuzzCursor(f *testing.F) {
 					t.Errorf("%q: %d %s", c, a.Code, a.Body)
 				}
 			}
+		}
+	})
+}
+
+func TestShortListsHavePages(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"one", "two", "three", "four"} {
+		w.do("PUT", "/v1/kinds/"+name, "").want(200)
+		w.newApp(name, "read")
+		w.submit(`{"kind":"echo","delayMs":3600000,"queue":"` + name + `"}`)
+	}
+	for path, most := range map[string]int{"/v1/kinds": 9, "/v1/apps": 5, "/v1/queues": 4, "/v1/workers": 0} {
+		whole := w.do("GET", path+"?limit=1000", "").want(200)
+		if !strings.HasSuffix(whole.Body.String(), `"nextCursor":null}`) {
+			t.Errorf("%s: %s", path, whole.Body)
+		}
+		want := decode[apiv1.List[map[string]any]](whole).Items
+		if len(want) != most {
+			t.Fatalf("%s: %d items, want %d", path, len(want), most)
+		}
+		var got []map[string]any
+		for query := "?limit=2"; ; {
+			page := decode[apiv1.List[map[string]any]](w.do("GET", path+query, "").want(200))
+			got = append(got, page.Items...)
+			if len(page.Items) > 2 || len(got) > most {
+				t.Fatalf("%s%s: %d items", path, query, len(page.Items))
+			}
+			if page.NextCursor == nil {
+				break
+			}
+			query = "?limit=2&cursor=" + *page.NextCursor
+		}
+		if !reflect.DeepEqual(got, want) && len(want) > 0 {
+			t.Errorf("%s: by pages %v, at once %v", path, got, want)
+		}
+		for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "limit=", "cursor=*"} {
+			field, _, _ := strings.Cut(bad, "=")
+			w.do("GET", path+"?"+bad, "").refused(422, field, "")
+		}
+	}
+}
+
+func TestSigningSecretIsReplaced(t *testing.T) {
+	onBoth(t, func(w *world) {
+		apps := decode[apiv1.List[apiv1.App]](w.do("GET", "/v1/apps", "").want(200)).Items
+		path := "/v1/apps/" + apps[0].ID
+		before, err := w.store.AppByKey(context.Background(), apps[0].ID)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		_, small := w.newApp("other", "manage")
+		w.as(small).do("POST", path+"/secret", "").want(403)
+		w.do("POST", path+"/secret", `{"secret":"mine"}`).refused(422, "secret", "unknown_field")
+		w.do("POST", path+"/secret", "", "Idempotency-Key", "k").refused(422, "Idempotency-Key", "")
+		w.do("POST", "/v1/apps/nobody/secret", "").want(404)
+		if now, _ := w.store.AppByKey(context.Background(), apps[0].ID); !bytes.Equal(now.Secret, before.Secret) {
+			w.t.Error("a refused request changed the secret")
+		}
+		got := decode[apiv1.App](w.do("POST", path+"/secret", "").want(200))
+		if got.ID != apps[0].ID || len(got.SigningSecret) != 32 {
+			w.t.Errorf("%+v", got)
+		}
+		if now, _ := w.store.AppByKey(context.Background(), apps[0].ID); bytes.Equal(now.Secret, before.Secret) || contains(now.Secret, got.SigningSecret) {
+			w.t.Error("the secret is the old one, or is not sealed")
+		}
+		if read := w.do("GET", path, "").want(200); contains(read.Body.Bytes(), "signingSecret") {
+			w.t.Errorf("it is shown again: %s", read.Body)
 		}
 	})
 }

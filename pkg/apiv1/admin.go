@@ -60,7 +60,7 @@ type App struct {
 	Weight        int    `json:"weight"`      // share of a contended lane, 1 … 1,000
 	Paused        bool   `json:"paused"`
 	CreatedAt     Time   `json:"createdAt"`
-	SigningSecret string `json:"signingSecret,omitempty"` // only in the answer to its creation
+	SigningSecret string `json:"signingSecret,omitempty"` // only when it is new
 }
 
 // AppCreate is the body of POST /v1/apps.
@@ -96,10 +96,10 @@ type KeyCreate struct {
 	Scope string `json:"scope"` // read, submit, manage, admin
 }
 
-// List is a list that fits one answer.
+// List is a page of a short list.
 type List[T any] struct {
-	Items      []T    `json:"items"`
-	NextCursor string `json:"nextCursor,omitempty"`
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"nextCursor"` // null at the end
 }
 
 // Problem is an RFC 9457 answer (application/problem+json).
