@@ -16,16 +16,19 @@ func (r *Refused) Error() string {
 }
 
 // reserved are the networks that are not on the public internet (IANA special-purpose registries), and the forms of IPv6
-// that only wrap IPv4. NAT64's well-known prefix is not here: what it wraps is looked at.
+// that only wrap IPv4.
 var reserved = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 	"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
 	"224.0.0.0/4", "240.0.0.0/4",
-	"::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16",
-	"fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+	"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 )
 
-// nat64 is the well-known prefix behind which a gateway reaches IPv4.
+// global is all of IPv6 that was ever given out for the public internet. What is outside is refused, known or not: unique and
+// link-local, multicast, compatible and translated IPv4, NAT64's local prefix, and what will be defined later.
+var global = netip.MustParsePrefix("2000::/3")
+
+// nat64 is the well-known prefix behind which a gateway reaches IPv4: the address that it wraps is looked at.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -49,7 +52,7 @@ func check(a netip.Addr, allow []netip.Prefix) error {
 		}
 		return nil
 	}
-	if !a.IsValid() || inside(a, reserved) {
+	if !a.IsValid() || a.Is6() && !global.Contains(a) || inside(a, reserved) {
 		return &Refused{Addr: a}
 	}
 	return nil

@@ -3,7 +3,7 @@
 // http sends what its payload describes. callback POSTs its payload to the app's callback URL, signed as Standard Webhooks
 // say, with the task as webhook id: it stays the same over retries, so that a receiver can drop repetitions.
 //
-// Both send the task's id, the attempt's epoch and id and an idempotency key. The epoch is what fences: a receiver that
+// Both send the task's id, the attempt's epoch and id and an idempotency key, which no payload can set. The epoch is what fences: a receiver that
 // remembers the highest one it saw can refuse an effect of an attempt that was overtaken.
 //
 // 2xx is success. 4xx except 408, 425 and 429 is permanent; everything else may be tried again, not before Retry-After
@@ -127,14 +127,15 @@ func unreached(ctx context.Context, err error) task.Result {
 	case ctx.Err() != nil:
 		res.ErrCode, res.ErrMessage = "interrupted", "the call was interrupted"
 	case errors.As(err, &dns):
-		res.ErrCode = "name_not_resolved"
+		// Not the error's own text: that names the resolver.
+		res.ErrCode, res.ErrMessage = "name_not_resolved", "the name "+dns.Name+" was not resolved: "+dns.Err
 	case errors.As(err, &cert):
 		res.ErrCode = "certificate_refused"
 	}
 	return res
 }
 
-// read turns an answer into a result. An error answer keeps its first 2 KiB.
+// read turns an answer into a result. An error answer keeps its first 2 KiB, or what came of them.
 func (c *caller) read(ctx context.Context, resp *http.Response) task.Result {
 	defer func() { _ = resp.Body.Close() }()
 	res := task.Result{HTTPStatus: int16(resp.StatusCode)}
@@ -148,7 +149,10 @@ func (c *caller) read(ctx context.Context, resp *http.Response) task.Result {
 		res.Outcome, res.Body, res.Truncated = task.OutcomeSucceeded, body, cut
 		return res
 	}
-	body, _, _ := readUpTo(resp, task.MaxErrorText)
+	var body []byte
+	if resp.StatusCode >= 200 { // 101 has no body but the raw connection
+		body, _, _ = readUpTo(resp, task.MaxErrorText)
+	}
 	res.Outcome = task.OutcomeFailed
 	res.ErrCode = "http_" + strconv.Itoa(resp.StatusCode)
 	res.ErrMessage = errorText(resp.StatusCode, body)
@@ -180,45 +184,42 @@ func errorText(status int, body []byte) string {
 	return text
 }
 
-// drainUpTo is how much more of an answer is read so that its connection can be used again.
-const drainUpTo = 64 << 10
-
 // scratch are buffers for bodies whose length is not known before.
 var scratch = sync.Pool{New: func() any { b := make([]byte, task.MaxResult+1); return &b }}
 
-// readUpTo reads at most limit bytes of a body; nil when it is empty.
+// readUpTo reads at most limit bytes of a body; nil when it is empty. With an error it gives what came before it. What is
+// beyond the limit is not read, not even to use the connection again: a server that dribbles would hold the task up.
 func readUpTo(resp *http.Response, limit int) (body []byte, cut bool, err error) {
 	if resp.ContentLength == 0 || resp.Body == http.NoBody {
 		return nil, false, nil
 	}
 	if n := resp.ContentLength; n > 0 && n <= int64(limit) {
 		body = make([]byte, n)
-		if _, err := io.ReadFull(resp.Body, body); err != nil {
-			return nil, false, err
-		}
-		_, _ = resp.Body.Read(scratchByte()) // sees the end, so that the connection is used again
-		return body, false, nil
+		got, err := io.ReadFull(resp.Body, body)
+		return body[:got], false, err
 	}
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
-	n, err := io.ReadFull(resp.Body, (*buf)[:limit+1])
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, false, err
+	n, err := fill((*buf)[:limit+1], resp.Body)
+	if n > limit {
+		n, cut, err = limit, true, nil
 	}
-	if resp.ContentLength > 0 && n <= limit {
-		return nil, false, io.ErrUnexpectedEOF // shorter than it said
-	}
-	if cut = n > limit; cut {
-		n = limit
-		_, _ = io.CopyN(io.Discard, resp.Body, drainUpTo)
-	}
-	if n == 0 {
-		return nil, false, nil
-	}
-	return append([]byte(nil), (*buf)[:n]...), cut, nil
+	return append([]byte(nil), (*buf)[:n]...), cut, err
 }
 
-func scratchByte() []byte { return make([]byte, 1) }
+// fill reads until buf is full or the body ends. io.ReadFull would not tell a body that ended from one that broke: both are
+// io.ErrUnexpectedEOF there.
+func fill(buf []byte, body io.Reader) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = body.Read(buf[n:])
+		n += m
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
 
 // retryAfter reads a Retry-After header: seconds or a date. 0: none, or not readable.
 func retryAfter(text string, nowMs int64) int64 {

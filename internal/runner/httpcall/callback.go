@@ -41,6 +41,7 @@ type Callback struct {
 // target is where an app's callbacks go, or why they go nowhere.
 type target struct {
 	url    *url.URL
+	auth   string // of the URL's name and password; empty: none
 	secret signature.Secret
 	reject *task.Result
 	until  time.Duration // since Callback.start
@@ -64,8 +65,11 @@ func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
 	if to.reject != nil {
 		return *to.reject
 	}
-	h := r.caller.header(&job, 4)
+	h := r.caller.header(&job, 5)
 	h["Content-Type"] = []string{"application/json"}
+	if to.auth != "" {
+		h["Authorization"] = []string{to.auth}
+	}
 	at := time.UnixMilli(r.caller.Clock.Now())
 	signature.SignHeader(h, "task_"+strconv.FormatInt(job.TaskID, 10), at, job.Payload, to.secret)
 	return r.caller.send(ctx, http.MethodPost, to.url, h, job.Payload)
@@ -116,7 +120,7 @@ func (r *Callback) resolve(app task.App) *target {
 	if err != nil {
 		return refuse("no_signing_secret", "the app "+app.Name+" has no usable signing secret")
 	}
-	return &target{url: u, secret: secret}
+	return &target{auth: takeUser(u), url: u, secret: secret}
 }
 
 // refuse is a target that takes nothing; no retry can help.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 
 	"github.com/taskweir/taskweir/internal/runner/payload"
 	"github.com/taskweir/taskweir/internal/task"
@@ -34,19 +35,29 @@ func (r *HTTP) Run(ctx context.Context, job worker.Job) task.Result {
 	if err != nil {
 		return invalid(err.Error())
 	}
-	h := r.caller.header(&job, 1+len(p.Headers))
+	h := r.caller.header(&job, 2+len(p.Headers))
 	if contentType != "" {
 		h["Content-Type"] = []string{contentType}
 	}
-	if u.User != nil {
-		pass, _ := u.User.Password()
-		h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+pass))}
-		u.User = nil
+	if auth := takeUser(u); auth != "" {
+		h["Authorization"] = []string{auth}
 	}
+	// None of these is one of ours: check refused them.
 	for name, value := range p.Headers {
 		h[http.CanonicalHeaderKey(name)] = []string{value}
 	}
 	return r.caller.send(ctx, p.Method, u, h, body)
+}
+
+// takeUser takes name and password out of a URL and gives the header that they mean; empty: there were none.
+func takeUser(u *url.URL) string {
+	if u.User == nil {
+		return ""
+	}
+	password, _ := u.User.Password()
+	auth := "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
+	u.User = nil
+	return auth
 }
 
 // invalid is the end of a task whose payload cannot be run.

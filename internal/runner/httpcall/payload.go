@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/taskweir/taskweir/internal/runner/payload"
@@ -18,6 +20,7 @@ const (
 	maxURL     = 8 << 10
 	maxHeaders = 64
 	maxHeader  = 8 << 10 // bytes of one value
+	maxName    = 256     // bytes of one name
 )
 
 // spec is a payload of kind http.
@@ -32,8 +35,8 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 
 // refusedHeaders belong to the connection, to the transport or to Taskweir.
 var refusedHeaders = []string{
-	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Connection", "Content-Length", "Expect", "Host", "Http2-Settings", "Idempotency-Key", "Keep-Alive", "Proxy-Authenticate",
+	"Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
 // CheckHTTP finds what is wrong with a payload of kind http; the fields are paths within it. Nil: nothing.
@@ -66,9 +69,16 @@ func (p *spec) check() (*url.URL, []task.FieldError) {
 		out = append(out, task.FieldError{Field: "headers", Rule: "max_length", Message: fmt.Sprintf("must be at most %d", maxHeaders)})
 		return u, out
 	}
-	for name, value := range p.Headers {
-		if rule, message := checkHeader(name, value); rule != "" {
-			out = append(out, task.FieldError{Field: "headers." + name, Rule: rule, Message: message})
+	seen := make(map[string]bool, len(p.Headers))
+	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
+		rule, message := checkHeader(name, p.Headers[name])
+		canonical := http.CanonicalHeaderKey(name)
+		if rule == "" && seen[canonical] {
+			rule, message = "duplicate", "is given twice, in another spelling"
+		}
+		seen[canonical] = true
+		if rule != "" {
+			out = append(out, task.FieldError{Field: "headers." + shorten(name), Rule: rule, Message: message})
 		}
 	}
 	if len(p.Body) > 0 && (p.Method == http.MethodGet || p.Method == http.MethodHead) {
@@ -98,11 +108,24 @@ func parseURL(text string) (*url.URL, *task.FieldError) {
 	if u.Hostname() == "" {
 		return wrong("pattern", "has no host")
 	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return wrong("pattern", "has a port that does not exist")
+		}
+	}
 	return u, nil
 }
 
+// shorten keeps the name of a field within what fits into an answer.
+func shorten(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxName], "") + "…"
+}
+
 func checkHeader(name, value string) (rule, message string) {
-	if name == "" || len(name) > 256 || strings.IndexFunc(name, func(r rune) bool { return !tokenRune(r) }) >= 0 {
+	if name == "" || len(name) > maxName || strings.IndexFunc(name, func(r rune) bool { return !tokenRune(r) }) >= 0 {
 		return "pattern", "is not the name of a header"
 	}
 	canonical := http.CanonicalHeaderKey(name)
