@@ -3,6 +3,7 @@ package shell
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,20 @@ func childAttr() *syscall.SysProcAttr {
 
 // adoptOrphans makes descendants that lose their parent children of this process, also those that left the group.
 func adoptOrphans() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+// reapOrphans collects adopted processes as they end, so that a script that runs for days leaves no heap of zombies. The end of
+// first is somebody else's to collect.
+func reapOrphans(first int) {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	for range ended {
+		for _, pid := range children() {
+			if pid != first {
+				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+			}
+		}
+	}
+}
 
 // killOrphans kills what was adopted, generation by generation.
 func killOrphans() {

@@ -10,5 +10,8 @@ func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tru
 // adoptOrphans does nothing: only Linux has subreapers.
 func adoptOrphans() {}
 
+// reapOrphans does nothing: orphans are not ours.
+func reapOrphans(int) {}
+
 // killOrphans does nothing: what left the group cannot be found here.
 func killOrphans() {}

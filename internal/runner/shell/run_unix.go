@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -32,6 +31,9 @@ func (s *Shell) Run(ctx context.Context, job worker.Job) task.Result {
 	if wrong := p.check(); len(wrong) > 0 {
 		return refused(payload.Text(wrong[0]))
 	}
+	if ctx.Err() != nil {
+		return interrupted(nil)
+	}
 	a, err := s.launch(p.order(s.o.Dir, &job))
 	if err != nil {
 		return task.Result{Outcome: task.OutcomeFailed, ErrCode: "start_failed", ErrMessage: err.Error()}
@@ -43,11 +45,16 @@ func refused(why string) task.Result {
 	return task.Result{Outcome: task.OutcomeFailed, Permanent: true, ErrCode: "invalid_payload", ErrMessage: why}
 }
 
+// interrupted is the end of an attempt whose context ended first.
+func interrupted(log []byte) task.Result {
+	return task.Result{Outcome: task.OutcomeFailed, ErrCode: "interrupted", ErrMessage: "the script was told to end", Log: log}
+}
+
 // order turns a payload into what the supervisor runs.
 func (p *spec) order(dir string, job *worker.Job) order {
-	o := order{Script: p.Script, Argv: p.Args, Dir: dir}
+	o := order{Script: p.Script, Argv: p.Args, Dir: dir, Temp: os.TempDir()}
 	if dir == "" {
-		o.Dir = os.TempDir()
+		o.Dir = o.Temp
 	}
 	if p.Command != "" {
 		o.Argv = append([]string{p.Command}, p.Args...)
@@ -160,19 +167,24 @@ func (s *Shell) follow(ctx context.Context, a *attempt) task.Result {
 	}()
 	told := make(chan report, 1)
 	go func() { told <- a.report() }()
-	r := s.await(ctx, a, told)
+	var r report
+	stopped := false
+	select {
+	case r = <-told:
+	case <-ctx.Done():
+		r, stopped = s.stop(a, told), true
+	}
 	_ = a.output.SetReadDeadline(time.Now().Add(outputLag))
 	<-read
-	return r.result(kept.bytes())
+	res := r.result(kept.bytes())
+	if stopped && res.Outcome == task.OutcomeSucceeded {
+		return interrupted(res.Log)
+	}
+	return res
 }
 
-// await waits for the report; at the end of ctx it sends TERM, after the grace KILL.
-func (s *Shell) await(ctx context.Context, a *attempt, told <-chan report) report {
-	select {
-	case r := <-told:
-		return r
-	case <-ctx.Done():
-	}
+// stop sends TERM, after the grace KILL, and waits for the report.
+func (s *Shell) stop(a *attempt, told <-chan report) report {
 	a.say(sayTerm)
 	t := time.NewTimer(s.o.Grace)
 	defer t.Stop()
@@ -193,24 +205,30 @@ func (s *Shell) await(ctx context.Context, a *attempt, told <-chan report) repor
 	return <-told
 }
 
-// report waits for the supervisor's end and reads what it said.
+// report reads what the supervisor says until its end. A script whose supervisor was lost is killed as far as its group goes.
 func (a *attempt) report() report {
-	raw, _ := io.ReadAll(io.LimitReader(a.reports, 64<<10))
+	var r report // the second is laid over the first
+	for in := json.NewDecoder(a.reports); in.Decode(&r) == nil; {
+	}
 	err := a.cmd.Wait()
-	var r report
-	if json.Unmarshal(raw, &r) == nil {
+	if r.Done {
 		return r
+	}
+	if r.Group > 0 {
+		_ = syscall.Kill(-r.Group, syscall.SIGKILL)
 	}
 	if err == nil {
 		err = errors.New("it said nothing")
 	}
-	return report{Error: "the supervisor was lost: " + err.Error()}
+	return report{Lost: "the supervisor was lost: " + err.Error()}
 }
 
 // result turns a report into the attempt's end.
 func (r report) result(log []byte) task.Result {
 	res := task.Result{Outcome: task.OutcomeFailed, Log: log}
 	switch {
+	case r.Lost != "":
+		res.ErrCode, res.ErrMessage = "supervisor_lost", r.Lost
 	case r.Error != "":
 		res.ErrCode, res.ErrMessage = "start_failed", r.Error
 	case r.Signal != 0:

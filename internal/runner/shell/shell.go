@@ -18,7 +18,8 @@
 // # Ends
 //
 // Exit code 0 is success; another is a failure with code exit_N, a signal one with code signal_N. When the context ends the
-// group gets SIGTERM and after the grace SIGKILL.
+// group gets SIGTERM and after the grace SIGKILL. A script that was told to end and then exits with 0 has obeyed; it has not
+// succeeded.
 //
 // Scripts run as the worker's user. Whoever may submit tasks of this kind can do what that user can: the kind is off
 // unless the worker turns it on.
@@ -42,6 +43,7 @@ const (
 	maxArgs = 256
 	maxEnv  = 64
 	maxName = 256
+	maxText = 128<<10 - 1 // bytes of one argument or variable, with its name: what Linux takes (MAX_ARG_STRLEN)
 )
 
 // ErrUnsupported is what New answers on systems without process groups.
@@ -111,21 +113,27 @@ func (p *spec) check() (out []task.FieldError) {
 	if len(p.Args) > maxArgs {
 		bad("args", "max_length", fmt.Sprintf("must be at most %d", maxArgs))
 	}
-	for field, text := range p.texts() {
-		if strings.IndexByte(text, 0) >= 0 {
-			bad(field, "pattern", "holds a zero byte")
-		}
-	}
 	if len(p.Env) > maxEnv {
 		bad("env", "max_length", fmt.Sprintf("must be at most %d", maxEnv))
-		return out
+	}
+	if len(out) > 0 {
+		return out // what follows names each element
+	}
+	texts := p.texts()
+	for _, field := range slices.Sorted(maps.Keys(texts)) {
+		switch text := texts[field]; {
+		case strings.IndexByte(text, 0) >= 0:
+			bad(field, "pattern", "holds a zero byte")
+		case len(text) > maxText && field != "script": // which is a file
+			bad(field, "max_length", fmt.Sprintf("must be at most %d bytes", maxText))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
 		switch {
 		case !envName(name):
-			bad("env."+name, "pattern", "is not the name of a variable")
+			bad("env."+shorten(name), "pattern", "is not the name of a variable")
 		case strings.HasPrefix(name, "TASKWEIR_"):
-			bad("env."+name, "not_allowed", "must not be set")
+			bad("env."+shorten(name), "not_allowed", "must not be set")
 		}
 	}
 	return out
@@ -138,9 +146,17 @@ func (p *spec) texts() map[string]string {
 		out[fmt.Sprintf("args[%d]", i)] = a
 	}
 	for name, value := range p.Env {
-		out["env."+name] = value
+		out["env."+shorten(name)] = name + "=" + value
 	}
 	return out
+}
+
+// shorten keeps the name of a field within what fits into an answer.
+func shorten(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxName], "") + "…"
 }
 
 func envName(s string) bool {

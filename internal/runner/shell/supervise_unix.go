@@ -28,17 +28,16 @@ func MaybeSupervise() {
 	// Caught and dropped, not ignored: a script that starts with a signal ignored cannot trap it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	adoptOrphans()
-	r := supervise(bufio.NewReader(os.Stdin))
-	out := os.NewFile(3, "report")
-	if text, err := json.Marshal(r); err == nil {
-		_, _ = out.Write(text)
-	}
-	_ = out.Close()
+	out := json.NewEncoder(os.NewFile(3, "report"))
+	// A worker that is gone reads no report, and nobody else can be told.
+	r := supervise(bufio.NewReader(os.Stdin), func(group int) { _ = out.Encode(report{Group: group}) })
+	r.Done = true
+	_ = out.Encode(r)
 	os.Exit(0)
 }
 
-// supervise reads the order, runs it and gives its end.
-func supervise(in *bufio.Reader) report {
+// supervise reads the order, runs it and gives its end. started is called with the script's process group.
+func supervise(in *bufio.Reader, started func(group int)) report {
 	line, err := in.ReadBytes('\n')
 	if err != nil {
 		return report{Error: "no order"}
@@ -59,10 +58,11 @@ func supervise(in *bufio.Reader) report {
 	if err := cmd.Start(); err != nil {
 		return report{Error: err.Error()}
 	}
-	group := cmd.Process.Pid
-	go obey(in, group)
+	started(cmd.Process.Pid)
+	go obey(in, cmd.Process)
+	go reapOrphans(cmd.Process.Pid)
 	err = cmd.Wait()
-	_ = syscall.Kill(-group, syscall.SIGKILL) // what it left in the background
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left in the background
 	killOrphans()
 	return ended(cmd, err)
 }
@@ -72,7 +72,7 @@ func (o *order) argv() (argv []string, remove func(), err error) {
 	if o.Script == "" {
 		return o.Argv, func() {}, nil
 	}
-	f, err := os.CreateTemp("", "taskweir-script-*")
+	f, err := os.CreateTemp(o.Temp, "taskweir-script-*")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,20 +120,25 @@ func lookPath(name string, env []string) (string, error) {
 }
 
 // obey does what the worker says, and kills the group when the worker is gone.
-func obey(in io.ByteReader, group int) {
+func obey(in io.ByteReader, first *os.Process) {
 	for {
 		b, err := in.ReadByte()
-		if err != nil {
-			_ = syscall.Kill(-group, syscall.SIGKILL)
+		switch {
+		case err != nil:
+			kill(first)
 			return
-		}
-		switch b {
-		case sayTerm:
-			_ = syscall.Kill(-group, syscall.SIGTERM)
-		case sayKill:
-			_ = syscall.Kill(-group, syscall.SIGKILL)
+		case b == sayTerm:
+			_ = syscall.Kill(-first.Pid, syscall.SIGTERM)
+		case b == sayKill:
+			kill(first)
 		}
 	}
+}
+
+// kill ends the group, and its first process also when that moved to another one.
+func kill(first *os.Process) {
+	_ = syscall.Kill(-first.Pid, syscall.SIGKILL)
+	_ = first.Kill()
 }
 
 // ended reads how a process ended.
