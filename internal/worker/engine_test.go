@@ -118,8 +118,8 @@ func TestTaskRunsOnceAndItsResultIsCommitted(t *testing.T) {
 		if jobs.Load() != 1 || len(got.ends) != 1 || string(got.ends[0].Result) != `{"a":1}` {
 			t.Errorf("ran %d times, ends %+v", jobs.Load(), got.ends)
 		}
-		if r.bus.fin != 2 || len(r.store.claims) != 0 {
-			t.Errorf("%d messages finished, %d claims left", r.bus.fin, len(r.store.claims))
+		if r.bus.finished() != 2 || r.store.left(true) != 0 {
+			t.Errorf("%d messages finished, %d claims left", r.bus.finished(), r.store.left(true))
 		}
 		r.stop()
 	})
@@ -150,8 +150,8 @@ func TestManyTasksOverFewSlots(t *testing.T) {
 		if peak.Load() > 30 || peak.Load() < 25 {
 			t.Errorf("%d ran at once on 30 slots", peak.Load())
 		}
-		if len(r.store.claims) != 0 || len(r.store.bells) != 0 {
-			t.Errorf("%d claims and %d bells left", len(r.store.claims), len(r.store.bells))
+		if r.store.left(true) != 0 || r.store.left(false) != 0 {
+			t.Errorf("%d claims and %d bells left", r.store.left(true), r.store.left(false))
 		}
 		r.stop()
 	})
@@ -402,7 +402,7 @@ func TestAbandonedZombieIsForgotten(t *testing.T) {
 		r.store.mu.Unlock()
 		r.live.signals <- task.Signal{Kind: "abandon", TaskID: id, Epoch: 1}
 		after(10 * time.Second)
-		if len(r.store.claims) != 0 {
+		if r.store.left(true) != 0 {
 			t.Error("its claim is left")
 		}
 		close(release)
@@ -434,8 +434,8 @@ func TestOnlyLongRunnersAreInTheLiveView(t *testing.T) {
 		if got := r.live.entries(); len(got) != 0 {
 			t.Errorf("still shown %+v", got)
 		}
-		if r.live.batches > 1 {
-			t.Errorf("%d batches for one long task", r.live.batches)
+		if n := r.live.sent(); n > 1 {
+			t.Errorf("%d batches for one long task", n)
 		}
 		r.stop()
 	})
@@ -494,8 +494,8 @@ func TestEarlyBellIsKeptAndNeverStartedEarly(t *testing.T) {
 		r.bus.publish(rung) // before its time
 		after(time.Second)
 		r.expect(rung.TaskIDs[0], task.Succeeded)
-		if at != due || len(r.bus.req) != 0 {
-			t.Errorf("started %d ms after its time, requeued %v", at-due, r.bus.req)
+		if at != due || len(r.bus.requeued()) != 0 {
+			t.Errorf("started %d ms after its time, requeued %v", at-due, r.bus.requeued())
 		}
 		r.stop()
 	})
@@ -513,13 +513,13 @@ func TestBellWithoutSlotIsGivenBackAndLaterTaken(t *testing.T) {
 		r.bus.Ring(rung, more)
 		after(2500 * time.Millisecond)
 		r.expect(more.TaskIDs[0], task.Waiting)
-		if in := r.bus.inlet(1); in.ready != 0 {
-			t.Errorf("ready %d without a free slot", in.ready)
+		if n := r.bus.inlet(1).readyNow(); n != 0 {
+			t.Errorf("ready %d without a free slot", n)
 		}
 		after(5 * time.Second)
 		r.expect(more.TaskIDs[0], task.Succeeded)
-		if len(r.bus.req) != 1 || r.bus.req[0] != 200 {
-			t.Errorf("requeued %v", r.bus.req)
+		if len(r.bus.requeued()) != 1 || r.bus.requeued()[0] != 200 {
+			t.Errorf("requeued %v", r.bus.requeued())
 		}
 		r.stop()
 	})
@@ -531,20 +531,18 @@ func TestPartTakenBellIsTakenBitByBit(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			return task.Result{Outcome: task.OutcomeSucceeded}
 		}}, func(o *Options) { o.Slots = 3 })
-		rung := r.store.add(1, make([]spec, 10)...)
-		for _, id := range rung.TaskIDs {
-			r.store.tasks[id].KindID = r.store.kindID("s")
+		specs := make([]spec, 10)
+		for i := range specs {
+			specs[i].kind = "s"
 		}
-		for i := range rung.Items {
-			rung.Items[i].KindID = r.store.kindID("s")
-		}
+		rung := r.store.add(1, specs...)
 		r.bus.Ring(rung)
 		after(600 * time.Millisecond)
 		if n := r.store.count(task.Succeeded); n != 10 {
 			t.Errorf("%d of 10 after 4 rounds of 100 ms; log\n%s", n, r.log)
 		}
-		if r.bus.fin != 1 || len(r.bus.req) != 0 {
-			t.Errorf("finished %d, requeued %v", r.bus.fin, r.bus.req)
+		if r.bus.finished() != 1 || len(r.bus.requeued()) != 0 {
+			t.Errorf("finished %d, requeued %v", r.bus.finished(), r.bus.requeued())
 		}
 		r.stop()
 	})
@@ -558,8 +556,8 @@ func TestUnknownKindsStayInTheirBell(t *testing.T) {
 		after(4 * time.Second)
 		r.expect(rung.TaskIDs[0], task.Succeeded)
 		r.expect(rung.TaskIDs[1], task.Waiting)
-		if len(r.bus.req) < 2 || r.bus.req[0] != 1_000 || r.bus.req[1] != 2_000 {
-			t.Errorf("requeued %v", r.bus.req)
+		if len(r.bus.requeued()) < 2 || r.bus.requeued()[0] != 1_000 || r.bus.requeued()[1] != 2_000 {
+			t.Errorf("requeued %v", r.bus.requeued())
 		}
 		r.stop()
 	})
@@ -591,9 +589,11 @@ func TestShellHasALimitOfItsOwn(t *testing.T) {
 		if peak.Load() != 2 {
 			t.Errorf("%d shell tasks at once, limit 2", peak.Load())
 		}
+		r.e.mu.Lock()
 		if e := r.e; e.shellFree != 2 || e.free != e.o.Slots {
 			t.Errorf("slots left over: %d shell, %d all", e.shellFree, e.free)
 		}
+		r.e.mu.Unlock()
 		r.stop()
 	})
 }
@@ -892,8 +892,11 @@ func TestClaimWithUnknownOutcomeIsFoundAndGivenBack(t *testing.T) {
 				t.Errorf("losses %d, epoch %d", got.Losses, got.Epoch)
 			}
 		}
-		if s := r.e.Stats(); s.Busy != 0 || len(r.e.unknown) != 0 {
-			t.Errorf("left over: %+v %v", s, r.e.unknown)
+		r.e.mu.Lock()
+		unknown := len(r.e.unknown)
+		r.e.mu.Unlock()
+		if s := r.e.Stats(); s.Busy != 0 || unknown != 0 {
+			t.Errorf("left over: %+v, %d unknown claims", s, unknown)
 		}
 		r.stop()
 	})
@@ -970,7 +973,7 @@ func TestRefusedResultIsFoundByHalving(t *testing.T) {
 		if got := store.get(rung.TaskIDs[6]); got.ends[0].Result != nil {
 			t.Error("the refused result was stored")
 		}
-		if len(store.claims) != 0 {
+		if store.left(true) != 0 {
 			t.Error("claim left")
 		}
 		r.stop()
@@ -1067,7 +1070,7 @@ func TestWatchdogReconnectsADeafInlet(t *testing.T) {
 		after(time.Second)
 		in := r.bus.inlet(1)
 		after(30 * time.Second)
-		if in.reconnects != 0 {
+		if in.reconnected() != 0 {
 			t.Error("an idle lane was reconnected")
 		}
 		r.bus.mu.Lock()
@@ -1077,8 +1080,8 @@ func TestWatchdogReconnectsADeafInlet(t *testing.T) {
 		r.bus.Ring(rung)
 		after(20 * time.Second)
 		r.expect(rung.TaskIDs[0], task.Succeeded)
-		if in.reconnects != 1 {
-			t.Errorf("%d reconnects", in.reconnects)
+		if in.reconnected() != 1 {
+			t.Errorf("%d reconnects", in.reconnected())
 		}
 		r.stop()
 	})

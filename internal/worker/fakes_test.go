@@ -154,6 +154,16 @@ func (s *fakeStore) count(state task.State) (n int) {
 	return n
 }
 
+// left counts claims or bells.
+func (s *fakeStore) left(claims bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if claims {
+		return len(s.claims)
+	}
+	return len(s.bells)
+}
+
 func (s *fakeStore) called(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -571,6 +581,30 @@ func (b *fakeBus) inlet(lane int32) *fakeInlet {
 	return b.inlets[lane]
 }
 
+func (b *fakeBus) finished() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fin
+}
+
+func (b *fakeBus) requeued() []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.req)
+}
+
+func (in *fakeInlet) readyNow() int {
+	in.bus.mu.Lock()
+	defer in.bus.mu.Unlock()
+	return in.ready
+}
+
+func (in *fakeInlet) reconnected() int {
+	in.bus.mu.Lock()
+	defer in.bus.mu.Unlock()
+	return in.reconnects
+}
+
 // fakeLive is a Redis.
 type fakeLive struct {
 	mu      sync.Mutex
@@ -635,6 +669,12 @@ func (l *fakeLive) set(seen, gone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen, l.gone = seen, gone
+}
+
+func (l *fakeLive) sent() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.batches
 }
 
 func (l *fakeLive) entries() map[int64]task.LiveEntry {
