@@ -47,7 +47,13 @@ func (s *Service) views(ctx context.Context, p Principal, ids []int64) (map[int6
 	return m, nil
 }
 
-// GetMany gives tasks in the order of ids, at most 1,000; unknown ones are left out. Needs scope read.
+const (
+	manyChunk = 50       // tasks of one query of GetMany: what it may read beyond its limit
+	manyBytes = 32 << 20 // payloads and results of one answer
+)
+
+// GetMany gives tasks in the order of ids, at most 1,000 and each once; unknown ones are left out. TooLarge when together
+// they are more than a process can hold for everybody who asks. Needs scope read.
 func (s *Service) GetMany(ctx context.Context, p Principal, ids []int64) ([]task.View, error) {
 	if err := p.need(task.ScopeRead); err != nil {
 		return nil, err
@@ -55,15 +61,25 @@ func (s *Service) GetMany(ctx context.Context, p Principal, ids []int64) ([]task
 	if len(ids) > MaxBatch {
 		return nil, task.InvalidField("ids", "max_items", "must be at most 1000")
 	}
-	m, err := s.views(ctx, p, ids)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]task.View, 0, len(m))
-	for _, id := range ids {
-		if v, ok := m[id]; ok {
-			out = append(out, v)
+	seen := make(map[int64]bool, len(ids))
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id int64) bool {
+		again := seen[id]
+		seen[id] = true
+		return again
+	})
+	out, size := make([]task.View, 0, len(ids)), 0
+	for chunk := range slices.Chunk(ids, manyChunk) {
+		vs, err := s.store.Views(ctx, p.appID(), chunk)
+		if err != nil {
+			return nil, err
 		}
+		for i := range vs {
+			size += len(vs[i].Body.Payload) + len(vs[i].Result)
+		}
+		if size > manyBytes {
+			return nil, &task.Error{Kind: task.TooLarge, Code: "answer_too_large", Message: "these tasks are too large for one answer; ask for fewer ids at once"}
+		}
+		out = append(out, vs...)
 	}
 	return out, nil
 }

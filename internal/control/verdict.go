@@ -123,7 +123,7 @@ func behind(v task.View, serves []task.Worker) Verdict {
 	for _, w := range serves {
 		slots, busy = slots+w.Info.Slots, busy+w.Info.Busy
 	}
-	return Verdict{"behind_older", fmt.Sprintf("it waits for its turn in queue %q (%d of %d slots of %d workers are busy)", v.Queue, busy, slots, len(serves))}
+	return Verdict{"behind_older", fmt.Sprintf("it waits for its turn in queue %q (at the last heartbeat %d of %d slots of %d workers were busy)", v.Queue, busy, slots, len(serves))}
 }
 
 func (s *Service) laneOf(ctx context.Context, id int32) (task.Lane, bool, error) {

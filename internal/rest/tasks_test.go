@@ -620,3 +620,25 @@ func TestSigningSecretIsReplaced(t *testing.T) {
 		}
 	})
 }
+
+func TestManyLargeTasksAtOnce(t *testing.T) {
+	w := newWorld(t)
+	one := w.submit(`{"kind":"echo"}`).ID.String()
+	if l := decode[apiv1.TaskList](w.do("GET", "/v1/tasks?ids="+one+strings.Repeat(","+one, 999), "").want(200)); len(l.Items) != 1 {
+		t.Errorf("one task is answered %d times", len(l.Items))
+	}
+	item := `{"kind":"echo","delayMs":3600000,"payload":"` + strings.Repeat("x", task.MaxPayload-2) + `"}`
+	batch := `{"tasks":[` + strings.Repeat(item+",", 49) + item + `]}`
+	var ids []string
+	for range 3 {
+		for _, it := range decode[apiv1.BatchAnswer](w.do("POST", "/v1/tasks/batch", batch).want(200)).Items {
+			ids = append(ids, it.Task.ID.String())
+		}
+	}
+	if l := decode[apiv1.TaskList](w.do("GET", "/v1/tasks?ids="+strings.Join(ids[:120], ","), "").want(200)); len(l.Items) != 120 {
+		t.Errorf("%d tasks of 30 MiB", len(l.Items))
+	}
+	if p := w.do("GET", "/v1/tasks?ids="+strings.Join(ids, ","), "").want(413).problem(); p.Code != "answer_too_large" {
+		t.Errorf("%+v", p)
+	}
+}
