@@ -118,8 +118,14 @@ func (a *App) Kill() {
 	}
 }
 
-// Drained is closed when a worker process has drained because the API asked it to.
-func (a *App) Drained() <-chan struct{} { return a.drained }
+// Drained is closed when a worker process has drained because the API asked it to: nothing is left for it to do. It is never
+// closed for a standalone, whose API goes on.
+func (a *App) Drained() <-chan struct{} {
+	if a.cfg.Role != config.Worker {
+		return nil
+	}
+	return a.drained
+}
 
 // Addr is where the API listens; empty in other processes.
 func (a *App) Addr() string {

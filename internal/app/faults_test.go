@@ -114,3 +114,27 @@ func waitFor(t *testing.T, a *App, id string, ok func(apiv1.Task) bool) {
 	}
 	t.Fatalf("task %s is %+v", id, got)
 }
+
+// TestADrainedStandaloneKeepsServing drains the only worker of a standalone by the API: what is submitted then waits for the
+// next start, and the API answers.
+func TestADrainedStandaloneKeepsServing(t *testing.T) {
+	a := newStandalone(t, t.TempDir())
+	a.wait(t, a.submit(t, `{"kind":"echo"}`).ID) // the worker is there
+	var workers apiv1.List[apiv1.Worker]
+	a.call(t, "GET", "/v1/workers", "", &workers)
+	if len(workers.Items) != 1 {
+		t.Fatalf("workers: %+v", workers)
+	}
+	if status := a.call(t, "POST", "/v1/workers/"+workers.Items[0].ID.String()+"/drain", "", nil); status != http.StatusOK {
+		t.Fatalf("drain: status %d", status)
+	}
+	<-a.drained
+	select {
+	case <-a.Drained():
+		t.Error("the process would end, and its API with it")
+	default:
+	}
+	if got := a.submit(t, `{"kind":"echo"}`); got.State != "queued" {
+		t.Errorf("a task without a worker is %s", got.State)
+	}
+}

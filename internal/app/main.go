@@ -94,6 +94,11 @@ func wait(ctx context.Context, a *App, signals <-chan os.Signal, ended <-chan er
 			a.log.Info("draining", "signal", s.String(), "at_most", a.cfg.DrainTime)
 			return nil
 		case <-a.Drained():
+			select {
+			case err := <-a.failed: // it ended for this
+				return err
+			default:
+			}
 			a.log.Info("drained as asked, ending")
 			return nil
 		case err := <-a.failed:
