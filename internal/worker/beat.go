@@ -27,9 +27,10 @@ func (e *Engine) beating() {
 func (e *Engine) beatOnce() bool {
 	ctx, cancel := context.WithTimeout(e.ctx, max(e.o.BeatEvery/3, 10*time.Millisecond))
 	defer cancel()
-	e.mu.Lock()
-	id := e.id
-	e.mu.Unlock()
+	id := e.workerID()
+	if id == 0 {
+		return true // it could not register before the engine ended
+	}
 	sent := e.mono.ns()
 	state, err := e.o.Store.Beat(ctx, id, e.info())
 	if errors.Is(err, task.ErrFenced) {

@@ -9,9 +9,7 @@ import (
 // leave is the graceful end: nothing more is claimed, running tasks get DrainTime, then their contexts are cancelled and
 // what returns is given back; what is left is rescued by a scheduler. Whatever handlers do, it ends within DrainTime + 2 s.
 func (e *Engine) leave() error {
-	if e.setPhase(draining) == 0 {
-		return nil // never registered
-	}
+	e.setPhase(draining)
 	e.log.Info("draining")
 	if !e.waitQuiet(e.o.DrainTime) {
 		e.setPhase(ending)
@@ -61,9 +59,13 @@ func (e *Engine) settleAll(within time.Duration) int {
 
 // retire says goodbye in the database, so that what is left is rescued at once.
 func (e *Engine) retire(within time.Duration) {
+	id := e.workerID()
+	if id == 0 {
+		return // not registered at this moment
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), within)
 	defer cancel()
-	if err := e.o.Store.RetireWorker(ctx, e.workerID()); err != nil {
+	if err := e.o.Store.RetireWorker(ctx, id); err != nil {
 		e.log.Warn("worker row not retired", "err", err)
 	}
 }
@@ -95,20 +97,18 @@ func (e *Engine) closeInlets() {
 	wg.Wait()
 }
 
-// setPhase moves on, drops what waits for slots, and gives the worker id.
-func (e *Engine) setPhase(p phase) int64 {
+// setPhase moves on and drops what waits for slots.
+func (e *Engine) setPhase(p phase) {
 	e.mu.Lock()
 	e.phase = max(e.phase, p)
 	for _, l := range e.order {
 		l.queue, l.want = nil, 0
 		clear(l.byBell)
 	}
-	id := e.id
 	e.checkQuiet()
 	e.mu.Unlock()
 	e.calling.ring()
 	e.ready.ring()
-	return id
 }
 
 // waitQuiet waits until every slot is free; false when it took too long or Kill came.

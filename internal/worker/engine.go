@@ -139,8 +139,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.register(); err != nil {
 		return err
 	}
-	if e.ended() {
-		return e.leave()
+	if e.killed() {
+		return e.abort()
 	}
 	e.begin()
 	select {
@@ -185,7 +185,7 @@ func (e *Engine) register() error {
 		ids, err = e.o.Store.DeclareKinds(ctx, names)
 		return err
 	})
-	if err != nil {
+	if err != nil || ids == nil {
 		return err
 	}
 	kinds, limited := map[int32]*kind{}, map[int32]bool{}
@@ -230,7 +230,7 @@ func (e *Engine) enrol() error {
 	return nil
 }
 
-// persist repeats what failed because the database is gone, until the engine ends.
+// persist repeats what failed because the database is gone, until the engine ends: then it gives nil, with nothing done.
 func (e *Engine) persist(what string, do func(context.Context) error) error {
 	pause := 50 * time.Millisecond
 	for {

@@ -240,7 +240,7 @@ func TestTimeoutIsCountedFromTheHandlersStart(t *testing.T) {
 			select {
 			case <-ctx.Done():
 				t.Error("a task without timeout was ended")
-			case <-time.After(48 * time.Hour):
+			case <-time.After(2 * time.Hour):
 			}
 			return task.Result{Outcome: task.OutcomeSucceeded}
 		}})
@@ -258,7 +258,7 @@ func TestTimeoutIsCountedFromTheHandlersStart(t *testing.T) {
 		if got.Reason != task.Exhausted {
 			t.Errorf("a timeout is never permanent by what the handler says: %s", got.Reason)
 		}
-		after(48 * time.Hour)
+		after(2 * time.Hour)
 		r.expect(rung.TaskIDs[1], task.Succeeded)
 		r.stop()
 	})
@@ -1049,6 +1049,71 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 		r.bus.Ring(rung)
 		after(5 * time.Second)
 		r.expect(rung.TaskIDs[0], task.Succeeded)
+		r.stop()
+	})
+}
+
+func TestDrainWhileItWaitsForTheDatabase(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.fail = func(string) error { return errGone }
+		r := start(t, s, runners{"k": succeed})
+		after(time.Second)
+		r.stop()
+		r = start(t, s, runners{"k": succeed})
+		after(time.Second)
+		r.e.Kill()
+		if err := <-r.done; !errors.Is(err, ErrKilled) {
+			t.Errorf("killed: %v", err)
+		}
+	})
+}
+
+func TestDrainOfAFencedWorkerThatCannotRegister(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t, newFakeStore(), runners{"k": succeed})
+		after(time.Second)
+		r.store.mu.Lock()
+		for id := range r.store.workers {
+			r.store.workers[id] = task.WorkerGone
+		}
+		r.store.mu.Unlock()
+		r.store.setFail(func(op string) error {
+			if op == "NewWorker" {
+				return errGone
+			}
+			return nil
+		})
+		after(5 * time.Second)
+		if id := r.e.Stats().WorkerID; id != 0 {
+			t.Errorf("worker id %d", id)
+		}
+		r.stop() // the bubble ends only when every goroutine has
+	})
+}
+
+func TestBodiesThatCannotBeReadYetAreNoZombies(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newFakeStore()
+		r := start(t, s, runners{"k": succeed}, func(o *Options) { o.SelfFenceAfter = time.Hour })
+		after(10 * time.Millisecond)
+		s.setFail(func(op string) error {
+			if op == "Load" {
+				return errGone
+			}
+			return nil
+		})
+		rung := s.add(1, spec{kind: "k", noBody: true})
+		r.bus.Ring(rung)
+		after(time.Second)
+		r.live.signals <- task.Signal{Kind: "cancel", TaskID: rung.TaskIDs[0], Epoch: 1}
+		after(20 * time.Second)
+		if st := r.e.Stats(); st.Zombies != 0 || st.Busy != 1 {
+			t.Errorf("%+v", st)
+		}
+		s.setFail(nil)
+		after(2 * time.Second)
+		r.expect(rung.TaskIDs[0], task.Cancelled)
 		r.stop()
 	})
 }

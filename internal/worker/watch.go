@@ -9,6 +9,9 @@ import (
 // liveGrain keeps the watch from waking for every task that reaches Options.LiveAfter.
 const liveGrain = 50 * time.Millisecond
 
+// notStarted is when a run whose handler has not begun is looked at again: its body may still have to be read.
+const notStarted = 5 * time.Millisecond
+
 // lookBy makes the watch look at the slots by an instant at the latest.
 func (e *Engine) lookBy(ns int64) {
 	e.mu.Lock()
@@ -89,10 +92,10 @@ func (e *Engine) judge(r *run, now int64) (v *verdict, next int64) {
 			next = at + int64(liveGrain)
 		}
 	}
+	if start == 0 {
+		return nil, now + int64(notStarted)
+	}
 	if r.cause == nil {
-		if start == 0 {
-			return nil, min(next, now+int64(time.Millisecond))
-		}
 		if r.item.TimeoutMs <= 0 {
 			return nil, next
 		}
