@@ -247,3 +247,38 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 		t.Errorf("shutdown: %v, %v", err, s.Err())
 	}
 }
+
+// offered remembers the largest buffer that a body was asked to fill before it gave anything.
+type offered struct {
+	rest  io.Reader
+	first int
+}
+
+func (o *offered) Read(p []byte) (int, error) {
+	if o.first == 0 {
+		o.first = len(p)
+	}
+	return o.rest.Read(p)
+}
+
+func TestMemoryFollowsTheBodyNotItsAnnouncement(t *testing.T) {
+	const size = 8 << 20
+	e := httpkit.New(httpkit.Options{Logger: quiet})
+	e.Handle(httpkit.Route{Method: "POST", Path: "/", Handle: func(_ context.Context, r *httpkit.Request) (httpkit.Response, error) {
+		b, err := r.Body()
+		if err == nil && (len(b) != size || strings.Count(string(b), "x") != size) {
+			t.Errorf("%d bytes arrived", len(b))
+		}
+		return httpkit.Response{}, err
+	}})
+	body := &offered{rest: strings.NewReader(strings.Repeat("x", size))}
+	r := httptest.NewRequest("POST", "/", body)
+	r.ContentLength = size
+	w := httptest.NewRecorder()
+	if e.ServeHTTP(w, r); w.Code != http.StatusNoContent {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if body.first > 256<<10 {
+		t.Errorf("%d bytes were set aside before any arrived", body.first)
+	}
+}

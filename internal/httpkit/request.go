@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -26,6 +27,7 @@ type Request struct {
 	in     []byte // pooled: the body
 	out    []byte // pooled: for answers
 	read   bool
+	held   int64 // bytes of the engine's budget for large bodies
 	bodyOf error
 	query  url.Values
 	header http.Header // extra headers of the answer
@@ -43,6 +45,8 @@ func newRequest(c *gin.Context, e *Engine) *Request {
 
 // recycle gives the buffers back; the answer is on its way.
 func (r *Request) recycle(resp *Response) {
+	r.e.budget.give(r.held)
+	r.held = 0
 	in, out := r.in, r.out
 	if resp.scratch && cap(resp.Body) > cap(out) {
 		out = resp.Body
@@ -133,6 +137,7 @@ func clip(s string) string {
 
 var (
 	errBodySize = &task.Error{Kind: task.TooLarge, Code: "request_too_large", Message: "the request body is too large"}
+	errBodyBusy = &task.Error{Kind: task.Unavailable, Code: "overloaded", Message: "too many large requests at once", RetryAfter: time.Second}
 	errBodyRead = &task.Error{Kind: task.Malformed, Code: "malformed", Message: "the request body could not be read"}
 )
 
@@ -154,14 +159,21 @@ func (r *Request) readBody() error {
 	if n > r.e.maxBody {
 		return errBodySize
 	}
+	if !r.hold(n) {
+		return errBodyBusy
+	}
 	src := io.Reader(r.c.Request.Body)
 	if n > 0 {
-		r.in = slices.Grow(r.in, int(n)+1)
+		// Memory follows what arrives, not what is announced: an announcement costs a client nothing.
+		r.in = slices.Grow(r.in, int(min(n+1, keepBuffer)))
 	} else {
 		src = http.MaxBytesReader(r.c.Writer, r.c.Request.Body, r.e.maxBody)
 	}
 	for {
 		if len(r.in) == cap(r.in) {
+			if n < 0 && !r.hold(2*int64(len(r.in))) {
+				return errBodyBusy
+			}
 			r.in = slices.Grow(r.in, len(r.in)+512)
 		}
 		m, err := src.Read(r.in[len(r.in):cap(r.in)])
@@ -176,6 +188,19 @@ func (r *Request) readBody() error {
 			return errBodyRead
 		}
 	}
+}
+
+// hold takes what a body of n bytes costs from the engine's budget. Small ones cost nothing: their number is bounded by
+// that of the connections.
+func (r *Request) hold(n int64) bool {
+	if n <= keepBuffer || n <= r.held {
+		return true
+	}
+	if !r.e.budget.take(n - r.held) {
+		return false
+	}
+	r.held = n
+	return true
 }
 
 // JSON reads the body as one JSON value through fn. The error is a syntax error; broken rules are in the scanner.
