@@ -65,7 +65,11 @@ func finalVerdict(v task.View) Verdict {
 	case task.Permanent:
 		text += ": the error was one that no retry can mend"
 	case task.Expired:
-		text += ": nothing started it before it expired"
+		again := ""
+		if v.Epoch > 0 {
+			again = " again"
+		}
+		text += ": nothing started it" + again + " before it expired"
 	case task.LostWorker:
 		text += fmt.Sprintf(": %d workers died with it", v.Losses)
 	case task.Replaced:

@@ -56,7 +56,11 @@ func errorOf(v *task.View) *apiv1.TaskError {
 		return nil
 	}
 	if v.Reason == task.Expired {
-		return &apiv1.TaskError{Code: apiv1.ReasonExpired, Message: "it was not started before it expired"}
+		e := &apiv1.TaskError{Code: apiv1.ReasonExpired, Message: "it was not started before it expired"}
+		if v.Epoch > 0 {
+			e.Message = "it was not started again before it expired"
+		}
+		return e
 	}
 	for i := len(v.Attempts) - 1; i >= 0; i-- {
 		if e := attemptError(&v.Attempts[i]); e != nil {

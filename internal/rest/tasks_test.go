@@ -642,3 +642,14 @@ func TestManyLargeTasksAtOnce(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestExpiredAfterAnAttemptSaysSo(t *testing.T) {
+	w := newWorld(t)
+	id := w.submit(`{"kind":"echo","expiresAt":"2099-01-01T00:00:00Z"}`).ID
+	worker, claimed := w.start(int64(id))
+	w.finish(worker, claimed, task.Failed, func(e *task.Ending) { e.Reason = task.Expired })
+	got := w.do("GET", "/v1/tasks/"+id.String(), "").want(200).task()
+	if got.Error == nil || got.Error.Code != "expired" || !strings.Contains(got.Error.Message, "again") || !strings.Contains(got.Verdict.Text, "again") {
+		t.Errorf("%+v %+v", got.Error, got.Verdict)
+	}
+}
