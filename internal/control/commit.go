@@ -52,10 +52,13 @@ type committer struct {
 // flush commits a batch: usually one transaction.
 func (c *committer) flush(ctx context.Context, batch []*pending) {
 	bells := c.commit(ctx, batch)
+	rungs := rungsOf(batch, bells) // before the callers go on: the submissions are theirs then
 	for _, p := range batch {
 		close(p.done)
 	}
-	c.ring(batch, bells)
+	if len(rungs) > 0 {
+		c.ringer.Ring(rungs...)
+	}
 }
 
 // commit writes the requests of one flush and sets the outcome on each.
@@ -188,10 +191,10 @@ func outcomeUnknown(cause error) error {
 		Message: "it is not known whether the request was stored; repeat it with the same Idempotency-Key"}
 }
 
-// ring hands the bells to the ringer with what is known of their tasks, so that workers need not read it.
-func (c *committer) ring(batch []*pending, bells []task.Bell) {
+// rungsOf joins the bells with what is known of their tasks, so that workers need not read it.
+func rungsOf(batch []*pending, bells []task.Bell) []task.Rung {
 	if len(bells) == 0 {
-		return
+		return nil
 	}
 	created := 0
 	for _, p := range batch {
@@ -220,7 +223,7 @@ func (c *committer) ring(batch []*pending, bells []task.Bell) {
 		}
 		rungs = append(rungs, task.Rung{Bell: b, Items: items[from:len(items):len(items)]})
 	}
-	c.ringer.Ring(rungs...)
+	return rungs
 }
 
 func itemOf(t *task.Submission) task.Item {

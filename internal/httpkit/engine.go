@@ -38,6 +38,7 @@ type Engine struct {
 	gin     *gin.Engine
 	log     *slog.Logger
 	maxBody int64
+	budget  *budget
 	access  bool
 	ids     requestIDs
 }
@@ -45,7 +46,7 @@ type Engine struct {
 // New makes an engine without routes. What has no route is answered by a 404 or 405 problem.
 func New(o Options) *Engine {
 	gin.SetMode(gin.ReleaseMode)
-	e := &Engine{gin: gin.New(), log: o.Logger, maxBody: o.MaxBody, ids: newRequestIDs()}
+	e := &Engine{gin: gin.New(), log: o.Logger, maxBody: o.MaxBody, budget: newBudget(bodyBudget), ids: newRequestIDs()}
 	if e.log == nil {
 		e.log = slog.Default()
 	}
@@ -114,6 +115,7 @@ func (e *Engine) answer(route Route, r *Request) (resp Response) {
 			return
 		}
 		if p == http.ErrAbortHandler {
+			e.budget.give(r.held) // recycle is not reached
 			panic(p)
 		}
 		e.log.Error("a handler panicked", "panic", p, "method", r.Method(), "path", r.Path(), "request", r.ID(), "stack", string(debug.Stack()))

@@ -58,11 +58,15 @@ func (s *Store) EnsureLane(ctx context.Context, queue string, p task.Priority) (
 	if l, ok := s.lanes.get(name); ok {
 		return l, nil
 	}
-	if _, err := s.Lanes(ctx); err != nil {
+	lanes, err := s.Lanes(ctx)
+	if err != nil {
 		return task.Lane{}, err
 	}
 	if l, ok := s.lanes.get(name); ok {
 		return l, nil
+	}
+	if err := roomFor(queue, lanes); err != nil {
+		return task.Lane{}, err
 	}
 	id, err := s.allocate(ctx, "lane", 1)
 	if err != nil {
@@ -78,6 +82,26 @@ func (s *Store) EnsureLane(ctx context.Context, queue string, p task.Priority) (
 	}
 	s.lanes.add(lane)
 	return lane, nil
+}
+
+// MaxQueues bounds the queues of an installation. A queue costs every worker up to three connections to each nsqd for as
+// long as it exists, and queues are made by their first use: without a bound one client's mistake could use up the files
+// of all workers. Processes that make queues at the same moment may go past it by a few.
+const MaxQueues = 200
+
+// roomFor refuses a new queue beyond MaxQueues.
+func roomFor(queue string, lanes []task.Lane) error {
+	queues := map[string]struct{}{}
+	for _, l := range lanes {
+		if l.Queue == queue {
+			return nil
+		}
+		queues[l.Queue] = struct{}{}
+	}
+	if len(queues) < MaxQueues {
+		return nil
+	}
+	return task.InvalidField("queue", "max_count", fmt.Sprintf("must be one of the %d queues that exist: there may not be more", len(queues)))
 }
 
 // makeLane inserts the queue's row first: its lock keeps a pause of the queue from missing the new lane.
