@@ -73,7 +73,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *App, err erro
 	a.life.log = a.log
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.life.stop())
+			err = errors.Join(err, a.Stop())
 		}
 	}()
 	a.metrics = metrics.New(Version())
@@ -109,7 +109,10 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *App, err erro
 const allRoles = config.API | config.Scheduler | config.Worker | config.Standalone
 
 // Stop drains and ends the process. It returns within the drain time and about 2 s, whatever handlers do.
-func (a *App) Stop() error { return a.life.stop() }
+func (a *App) Stop() error { return a.life.stop(a.cfg.DrainTime + afterDrain) }
+
+// afterDrain is what everything together may take beyond the drain time.
+const afterDrain = 1800 * time.Millisecond
 
 // Kill ends the worker at once: its tasks are rescued by others.
 func (a *App) Kill() {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -46,13 +47,36 @@ func (a *App) startAPI(ctx context.Context) error {
 	}
 	engine := rest.New(rest.Options{Service: a.service, Logger: a.log, Ops: a.opsPages(false)})
 	a.server = httpkit.Serve(a.apiListener, engine, a.log)
-	a.life.onStop("api", a.cfg.DrainTime, func(ctx context.Context) error {
-		a.service.StopWaiting() // those who wait for a task are answered with it as it is now
-		return a.server.Shutdown(ctx)
-	})
+	a.endServer()
 	go a.watchServer(a.server)
 	a.log.Info("serving", "address", a.URL())
 	return nil
+}
+
+// endServer registers the end of the API. It begins with the process's end, beside the worker's drain: a client that is
+// slow to send its request must not add its own drain time to that.
+func (a *App) endServer() {
+	done := make(chan error, 1)
+	a.life.atStop(func() {
+		a.service.StopWaiting() // those who wait for a task are answered with it as it is now
+		ctx, cancel := context.WithTimeout(context.Background(), a.cfg.DrainTime)
+		go func() {
+			defer cancel()
+			done <- a.server.Shutdown(ctx)
+		}()
+	})
+	a.life.onStop("api", a.cfg.DrainTime+afterDrain, func(ctx context.Context) error {
+		select {
+		case err := <-done:
+			if errors.Is(err, context.DeadlineExceeded) {
+				a.log.Info("requests that did not end within the drain time were closed")
+				return nil
+			}
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
 }
 
 // startOps serves health, metrics and pprof of a process without an API.

@@ -22,7 +22,15 @@ type lifecycle struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
+	begin   []func()
 	closers []closer
+}
+
+// atStop registers what begins, without waiting, when the process starts to end: what takes its time beside the others.
+func (l *lifecycle) atStop(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin = append(l.begin, f)
 }
 
 // onStop registers the end of a resource at the moment it exists.
@@ -53,8 +61,20 @@ func (l *lifecycle) run(name string, failed func(error), loop func(context.Conte
 	})
 }
 
-// stop ends everything that is still registered, newest first. It may be called more than once.
-func (l *lifecycle) stop() error {
+// leastBound is what a part gets although the time of all is over.
+const leastBound = 200 * time.Millisecond
+
+// stop ends everything that is still registered, newest first, all of it within about the given time: parts that hang
+// use up what is left of it, not a bound each. It may be called more than once.
+func (l *lifecycle) stop(within time.Duration) error {
+	deadline := time.Now().Add(within)
+	l.mu.Lock()
+	begin := l.begin
+	l.begin = nil
+	l.mu.Unlock()
+	for _, f := range begin {
+		f()
+	}
 	var errs []error
 	for {
 		l.mu.Lock()
@@ -66,6 +86,7 @@ func (l *lifecycle) stop() error {
 		c := l.closers[n-1]
 		l.closers = l.closers[:n-1]
 		l.mu.Unlock()
+		c.bound = max(leastBound, min(c.bound, time.Until(deadline)))
 		if err := c.endWithin(); err != nil {
 			l.log.Warn("part did not end well", "part", c.name, "error", err)
 			errs = append(errs, fmt.Errorf("stop %s: %w", c.name, err))

@@ -16,7 +16,7 @@ func TestPartsEndInReverseAndOnce(t *testing.T) {
 	for _, name := range []string{"store", "broker", "worker"} {
 		l.onStop(name, time.Second, func(context.Context) error { ended = append(ended, name); return nil })
 	}
-	if err := errors.Join(l.stop(), l.stop()); err != nil {
+	if err := errors.Join(l.stop(time.Second), l.stop(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"worker", "broker", "store"}; !slices.Equal(ended, want) {
@@ -32,7 +32,7 @@ func TestAPartThatHangsDoesNotHoldUpTheOthers(t *testing.T) {
 		l.onStop("store", time.Second, func(context.Context) error { storeEnded = true; return nil })
 		l.onStop("worker", 12*time.Second, func(context.Context) error { <-hang; return nil })
 		began := time.Now()
-		err := l.stop()
+		err := l.stop(time.Minute)
 		if took := time.Since(began); took != 12*time.Second {
 			t.Errorf("took %s, want the bound of the one that hangs", took)
 		}
@@ -51,7 +51,33 @@ func TestALoopThatFailsIsReported(t *testing.T) {
 	if err := <-failed; !errors.Is(err, broken) {
 		t.Errorf("reported %v", err)
 	}
-	if err := l.stop(); err != nil {
+	if err := l.stop(time.Second); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestPartsThatHangShareTheTimeOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lifecycle{log: slog.New(slog.DiscardHandler)}
+		hang := make(chan struct{})
+		begun := false
+		l.atStop(func() { begun = true })
+		for _, name := range []string{"store", "broker", "worker"} {
+			l.onStop(name, 12*time.Second, func(context.Context) error {
+				if !begun {
+					t.Errorf("%s ended before what begins with the stop", name)
+				}
+				<-hang
+				return nil
+			})
+		}
+		began := time.Now()
+		if err := l.stop(12 * time.Second); err == nil {
+			t.Error("no error")
+		}
+		if took := time.Since(began); took > 12*time.Second+2*leastBound {
+			t.Errorf("took %s", took)
+		}
+		close(hang)
+	})
 }

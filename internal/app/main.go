@@ -51,7 +51,7 @@ func Serve(ctx context.Context, cfg *config.Config, o Options, started func(cont
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	a, err := Start(ctx, cfg, o)
+	a, err := startUnlessSignalled(ctx, cfg, o, signals)
 	if err != nil {
 		return err
 	}
@@ -63,6 +63,26 @@ func Serve(ctx context.Context, cfg *config.Config, o Options, started func(cont
 	err = wait(ctx, a, signals, ended)
 	cancelSide(errStopping)
 	return errors.Join(err, stop(a, signals))
+}
+
+// startUnlessSignalled gives up a start that takes long (a migration, a database that does not answer) at the first signal.
+func startUnlessSignalled(ctx context.Context, cfg *config.Config, o Options, signals chan os.Signal) (*App, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	started, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case s := <-signals:
+			cancel(fmt.Errorf("ended by %s while starting", s))
+			signals <- s // for a start that was done at that moment
+		case <-started:
+		}
+	}()
+	a, err := Start(ctx, cfg, o)
+	close(started)
+	<-watched
+	return a, err
 }
 
 // stop drains, and ends at once at the next signal.

@@ -251,3 +251,26 @@ func waitState(t *testing.T, a *App, id apiv1.ID, state string) {
 	t.Helper()
 	waitFor(t, a, id.String(), func(got apiv1.Task) bool { return got.State == state })
 }
+
+func TestASlowClientDoesNotHoldUpTheEnd(t *testing.T) {
+	a, err := tryStandalone(t, t.TempDir(), "TASKWEIR_DRAIN_TIME=1s", "TASKWEIR_WORKER_GRACE=100ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitState(t, a, a.submit(t, `{"kind":"sleep","payload":{"ms":60000}}`).ID, "running")
+	conn, err := net.Dial("tcp", a.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", a.APIKey())
+	// The server has the request when another one, sent after it, is answered.
+	a.call(t, "GET", "/healthz", "", nil)
+	began := time.Now()
+	if err := a.Stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("took %s, want at most the drain time and 2 s", took)
+	}
+}
