@@ -144,8 +144,8 @@ func (e *Engine) admit(p *plan, res task.Claimed) []run {
 
 // learn fills in what follows from the item; it is called again when the item had to be read from the database.
 func (e *Engine) learn(r *run) {
-	if len(r.item.Body) == 0 {
-		return
+	if r.item.KindID == 0 {
+		return // nothing but its id travelled
 	}
 	r.end.KindID, r.end.Flags, r.end.ExpiresAt = r.item.KindID, r.item.Flags, r.item.ExpiresAt
 	r.kind = e.kinds[r.item.KindID]
@@ -204,14 +204,15 @@ func (e *Engine) pickups(p *plan, res task.Claimed) {
 }
 
 // load reads what did not travel in the message. The tasks hold their slots meanwhile; while the database is gone it is
-// tried again until the engine drains.
+// tried again until the engine drains. What was cancelled or fenced meanwhile is given back: no handler of it has started,
+// and without its item its end cannot be written here. Releasing a task that somebody wants cancelled cancels it.
 func (e *Engine) load(runs []*run) {
-	ids := make([]int64, len(runs))
-	for i, r := range runs {
-		ids[i] = r.end.TaskID
-	}
 	pause := 50 * time.Millisecond
 	for {
+		ids := make([]int64, len(runs))
+		for i, r := range runs {
+			ids[i] = r.end.TaskID
+		}
 		got, err := e.o.Store.Load(e.ctx, ids)
 		if err == nil {
 			e.loaded(runs, got)
@@ -223,7 +224,28 @@ func (e *Engine) load(runs []*run) {
 			return
 		}
 		pause = min(2*pause, time.Second)
+		var stopped []*run
+		if runs, stopped = e.unstopped(runs); len(stopped) > 0 {
+			e.giveUp(stopped, "stopped before they were loaded")
+		}
+		if len(runs) == 0 {
+			return
+		}
 	}
+}
+
+// unstopped tells the runs whose context goes on from those whose context was ended.
+func (e *Engine) unstopped(runs []*run) (on, stopped []*run) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range runs {
+		if r.cause == nil {
+			on = append(on, r)
+		} else {
+			stopped = append(stopped, r)
+		}
+	}
+	return on, stopped
 }
 
 // loaded starts the runs whose item was found; the others have no body any more and end as failed.

@@ -1103,17 +1103,54 @@ func TestBodiesThatCannotBeReadYetAreNoZombies(t *testing.T) {
 			}
 			return nil
 		})
-		rung := s.add(1, spec{kind: "k", noBody: true})
+		rung := s.add(1, spec{kind: "k", noBody: true}, spec{kind: "k", noBody: true})
+		rung.Items = nil // not even the kinds are known
 		r.bus.Ring(rung)
 		after(time.Second)
+		if got := r.e.Running(); len(got) != 2 || got[0].Kind != "" || got[0].Zombie {
+			t.Errorf("running: %+v", got)
+		}
+		s.mu.Lock()
+		s.tasks[rung.TaskIDs[0]].CancelAt = wall{}.Now()
+		s.mu.Unlock()
 		r.live.signals <- task.Signal{Kind: "cancel", TaskID: rung.TaskIDs[0], Epoch: 1}
 		after(20 * time.Second)
 		if st := r.e.Stats(); st.Zombies != 0 || st.Busy != 1 {
-			t.Errorf("%+v", st)
+			t.Errorf("a task that was cancelled before it was read holds its slot: %+v", st)
 		}
+		r.expect(rung.TaskIDs[0], task.Cancelled)
 		s.setFail(nil)
 		after(2 * time.Second)
-		r.expect(rung.TaskIDs[0], task.Cancelled)
+		r.expect(rung.TaskIDs[1], task.Succeeded)
+		r.stop()
+	})
+}
+
+func TestBodiesThatCannotBeReadAreGivenBackByAFencedWorker(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newFakeStore()
+		r := start(t, s, runners{"k": succeed})
+		after(10 * time.Millisecond)
+		rung := s.add(1, spec{kind: "k", noBody: true})
+		loads := 0
+		s.setFail(func(op string) error {
+			if op == "Load" || op == "Beat" && loads > 0 {
+				loads++
+				return errGone
+			}
+			return nil
+		})
+		r.bus.Ring(rung)
+		after(30 * time.Second)
+		if st := r.e.Stats(); st.Zombies != 0 || st.Busy != 0 {
+			t.Errorf("%+v", st)
+		}
+		if got := r.expect(rung.TaskIDs[0], task.Waiting); got.Losses != 0 {
+			t.Errorf("losses %d", got.Losses)
+		}
+		s.setFail(nil)
+		after(10 * time.Second)
+		r.expect(rung.TaskIDs[0], task.Succeeded)
 		r.stop()
 	})
 }

@@ -66,10 +66,14 @@ func (r *run) job() Job {
 	}
 }
 
-// live is the attempt as the live view shows it. Engine.mu is held.
+// live is the attempt as the live view shows it. Its kind is not known before its item was read. Engine.mu is held.
 func (r *run) live() task.LiveEntry {
-	return task.LiveEntry{
+	en := task.LiveEntry{
 		TaskID: r.end.TaskID, AppID: r.end.AppID, Epoch: r.end.Epoch, AttemptID: r.end.AttemptID,
-		Kind: r.kind.name, Queue: r.lane.Queue, StartedAt: r.end.StartedAt, Zombie: r.zombie,
+		Queue: r.lane.Queue, StartedAt: r.end.StartedAt, Zombie: r.zombie,
 	}
+	if r.kind != nil {
+		en.Kind = r.kind.name
+	}
+	return en
 }

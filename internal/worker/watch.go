@@ -9,7 +9,7 @@ import (
 // liveGrain keeps the watch from waking for every task that reaches Options.LiveAfter.
 const liveGrain = 50 * time.Millisecond
 
-// notStarted is when a run whose handler has not begun is looked at again: its body may still have to be read.
+// notStarted is when a run whose handler is about to begin is looked at again.
 const notStarted = 5 * time.Millisecond
 
 // lookBy makes the watch look at the slots by an instant at the latest.
@@ -93,6 +93,9 @@ func (e *Engine) judge(r *run, now int64) (v *verdict, next int64) {
 		}
 	}
 	if start == 0 {
+		if len(r.item.Body) == 0 {
+			return nil, next // its body is being read; start asks for the next look
+		}
 		return nil, now + int64(notStarted)
 	}
 	if r.cause == nil {
