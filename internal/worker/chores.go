@@ -114,7 +114,8 @@ func (e *Engine) chore(cs []chore) (again []chore) {
 	return again
 }
 
-// release takes runs of one claim back to waiting; false when it has to be tried again.
+// release takes runs of one claim back to waiting; false when it has to be tried again. What the store refuses for good is
+// left to the self-check, or to a scheduler when this worker is gone.
 func (e *Engine) release(c *claim, list []chore, cause task.ReleaseCause) bool {
 	only := make([]int64, len(list))
 	for i, ch := range list {
@@ -123,7 +124,11 @@ func (e *Engine) release(c *claim, list []chore, cause task.ReleaseCause) bool {
 	bells, err := e.o.Store.Release(e.ctx, c.id, only, cause)
 	if err != nil {
 		e.log.Warn("tasks not released", "claim", c.id, "tasks", len(only), "err", err)
-		return !transient(err) // what cannot be released here is rescued when this worker is gone
+		if transient(err) {
+			return false
+		}
+		e.keepRow(c)
+		return true
 	}
 	e.log.Info("tasks released", "claim", c.id, "tasks", len(only), "worker", c.worker)
 	e.ringBare(bells)

@@ -1234,3 +1234,78 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// refuseOnce refuses the first n calls of an operation for good.
+func refuseOnce(op string, n int) func(string) error {
+	return func(got string) error {
+		if got == op && n > 0 {
+			n--
+			return errors.New("refused")
+		}
+		return nil
+	}
+}
+
+func TestRefusedReleaseLeavesTheClaimToTheSelfCheck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var again atomic.Bool
+		r := start(t, newFakeStore(), runners{"k": func(ctx context.Context, _ Job) task.Result {
+			if !again.Swap(true) {
+				<-ctx.Done()
+			}
+			return task.Result{Outcome: task.OutcomeFailed, ErrCode: "x"}
+		}, "ok": succeed})
+		after(10 * time.Millisecond)
+		rung := r.store.add(1, spec{kind: "k", retry: &task.RetryPolicy{Max: 0}}, spec{kind: "ok"})
+		r.bus.Ring(rung)
+		after(time.Second)
+		run := r.e.find(rung.TaskIDs[0], 1)
+		r.store.setFail(refuseOnce("Release", 1))
+		r.e.stopRun(run, ErrFenced)
+		after(30 * time.Second)
+		if got := r.expect(rung.TaskIDs[0], task.Failed); got.Epoch != 2 {
+			t.Errorf("epoch %d", got.Epoch)
+		}
+		if n := r.store.left(true); n != 0 {
+			t.Errorf("%d claims left", n)
+		}
+		r.stop()
+	})
+}
+
+// refusesOne refuses every batch that holds the task, whatever is in it.
+type refusesOne struct {
+	*fakeStore
+	id int64
+}
+
+func (s *refusesOne) Finish(ctx context.Context, fb task.FinishBatch) ([]task.Bell, error) {
+	for _, e := range fb.Endings {
+		if e.TaskID == s.id && e.Epoch == 1 {
+			return nil, errors.New("no partition for this value")
+		}
+	}
+	return s.fakeStore.Finish(ctx, fb)
+}
+
+// The rows of the others' ends must not take the claim's row with them before the one that cannot be stored is released.
+func TestEndThatCannotBeStoredIsReleasedThoughItsClaimEmpties(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &refusesOne{fakeStore: newFakeStore()}
+		r := start(t, s, runners{"k": succeed})
+		r.store = s.fakeStore
+		after(10 * time.Millisecond)
+		rung := s.add(1, spec{kind: "k"}, spec{kind: "k"}, spec{kind: "k"})
+		s.id = rung.TaskIDs[0]
+		s.setFail(refuseOnce("Release", 1)) // and its release is refused as well
+		r.bus.Ring(rung)
+		after(30 * time.Second)
+		for _, id := range rung.TaskIDs {
+			r.expect(id, task.Succeeded)
+		}
+		if n := s.left(true); n != 0 {
+			t.Errorf("%d claims left", n)
+		}
+		r.stop()
+	})
+}

@@ -108,7 +108,9 @@ func (e *Engine) takeEmptied(batch []*run) task.FinishBatch {
 	}
 	rest := e.emptied[:0]
 	for _, c := range e.emptied {
-		if c.worker == fb.WorkerID && len(fb.Emptied) < maxClaim {
+		if c.refused {
+			delete(e.claims, c.id) // the self-check releases what its row holds
+		} else if c.worker == fb.WorkerID && len(fb.Emptied) < maxClaim {
 			fb.Emptied = append(fb.Emptied, c.id)
 		} else {
 			rest = append(rest, c)
@@ -162,7 +164,7 @@ func (e *Engine) halve(batch []*run, fb task.FinishBatch, err error) {
 	if len(batch) > 1 {
 		mid := len(batch) / 2
 		e.flush(batch[:mid], task.FinishBatch{WorkerID: fb.WorkerID, Endings: fb.Endings[:mid]})
-		e.flush(batch[mid:], task.FinishBatch{WorkerID: fb.WorkerID, Endings: fb.Endings[mid:], Emptied: fb.Emptied})
+		e.flush(batch[mid:], task.FinishBatch{WorkerID: fb.WorkerID, Endings: fb.Endings[mid:], Emptied: e.unrefused(fb.Emptied)})
 		return
 	}
 	if len(batch) == 0 {
@@ -172,12 +174,37 @@ func (e *Engine) halve(batch []*run, fb task.FinishBatch, err error) {
 	end := &batch[0].end
 	if end.Result == nil && end.Log == nil && end.ErrCode == "result_refused" {
 		e.log.Error("end cannot be stored; the task is released as lost", "task", end.TaskID, "err", err)
+		e.keepRow(batch[0].claim)
 		e.chores.add(chore{r: batch[0], do: releaseLost})
 		e.forgetClaims(fb.Emptied)
 		return
 	}
 	end.Result, end.Log, end.ErrCode, end.ErrMessage = nil, nil, "result_refused", "the store refused what the handler reported"
 	e.flush(batch, fb)
+}
+
+// keepRow makes sure that the row of a claim is not deleted while it holds a task that this worker could neither end nor
+// release: when nothing of the claim is left in memory, the self-check finds the row and releases it whole. A row that is
+// deleted too early leaves a task running for ever.
+func (e *Engine) keepRow(c *claim) {
+	e.mu.Lock()
+	c.refused = true
+	e.mu.Unlock()
+}
+
+// unrefused gives the emptied claims whose rows may be deleted, and forgets the others.
+func (e *Engine) unrefused(ids []int64) []int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]int64, 0, len(ids))
+	for _, id := range ids {
+		if c := e.claims[id]; c != nil && c.refused {
+			delete(e.claims, id)
+		} else {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // forgetClaims takes claims out of memory, so that the self-check releases what they still hold.

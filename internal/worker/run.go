@@ -16,11 +16,13 @@ type kind struct {
 	limited bool // counts against ShellSlots
 }
 
-// claim is one claim row of this worker. left counts its tasks whose end is not committed yet; guarded by Engine.mu.
+// claim is one claim row of this worker. left counts its tasks whose end is not committed yet; left and refused are guarded
+// by Engine.mu.
 type claim struct {
 	id, worker int64
 	lane       *lane
 	left       int
+	refused    bool // a release was refused for good: its row must not be deleted, for it still holds a task
 }
 
 // run is one attempt from its claim to the commit of its end. Fields without a remark are written before the run is shared
