@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 	quick := fs.Bool("quick", false, "rough figures within half a minute")
 	rounds := fs.Int("rounds", 0, "rounds whose median is shown, 1 to 25 (default 3, quick 1)")
 	format := fs.StringP("output", "o", "markdown", "markdown or json")
+	profile := fs.String("cpuprofile", "", "write a CPU profile of this process to this file")
 	pids := fs.StringSlice("pid", nil, "name=process of a server whose processor time is shown (repeat)")
 	config.AddFlags(fs, config.Standalone)
 	if err := fs.Parse(args); err != nil {
@@ -62,7 +64,12 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 		return err
 	}
 	b.cfg.DataDir, b.cfg.HTTP.Addr = dir, "127.0.0.1:0"
+	stopProfile, err := startProfile(*profile)
+	if err != nil {
+		return err
+	}
 	report, err := bench.Run(ctx, o, b.open)
+	err = errors.Join(err, stopProfile())
 	if report == nil {
 		return err
 	}
@@ -70,6 +77,24 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 		return errors.Join(err, report.JSON(out))
 	}
 	return errors.Join(err, report.Markdown(out))
+}
+
+// startProfile writes a CPU profile until it is stopped; no file: none.
+func startProfile(file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("--cpuprofile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("--cpuprofile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 func processes(pids []string) (map[string]int, error) {

@@ -114,7 +114,8 @@ func TestRetryDelay(t *testing.T) {
 		{"exponential far out stays capped", RetryPolicy{Policy: "exponential", BaseMs: 1000, CapMs: 3_600_000}, 5000, 0, 3_600_000},
 		{"list", RetryPolicy{Policy: "list", DelaysMs: []int64{5, 9}}, 2, 0, 9},
 		{"list repeats its last", RetryPolicy{Policy: "list", DelaysMs: []int64{5, 9}}, 8, 0, 9},
-		{"jitter low end", RetryPolicy{Policy: "fixed", BaseMs: 1000, CapMs: 1000, Jitter: 0.2}, 1, 0, 800},
+		{"jitter low end", RetryPolicy{Policy: "fixed", BaseMs: 1000, CapMs: 9000, Jitter: 0.2}, 1, 0, 800},
+		{"jitter never beyond the cap", RetryPolicy{Policy: "exponential", BaseMs: 1000, CapMs: 4000, Jitter: 0.5}, 9, 0.99, 4000},
 		{"jitter middle", RetryPolicy{Policy: "fixed", BaseMs: 1000, CapMs: 1000, Jitter: 0.2}, 1, 0.5, 1000},
 	} {
 		t.Run(c.name, func(t *testing.T) {

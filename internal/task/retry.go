@@ -24,7 +24,7 @@ func (p RetryPolicy) IsDefault() bool {
 }
 
 // Delay is the pause in ms before retry n (1 for the first retry). u in [0, 1) places it within the jitter. The result is
-// never below 0 and, but for jitter, never above CapMs.
+// never below 0 and, but for a list, never above CapMs.
 func (p RetryPolicy) Delay(n int, u float64) int64 {
 	if n < 1 {
 		n = 1
@@ -43,11 +43,15 @@ func (p RetryPolicy) Delay(n int, u float64) int64 {
 	default:
 		d = float64(p.BaseMs) * math.Pow(2, float64(min(n-1, 60)))
 	}
-	if p.Policy != "list" && p.CapMs > 0 {
-		d = math.Min(d, float64(p.CapMs))
+	capped := p.Policy != "list" && p.CapMs > 0
+	if capped {
+		d = math.Min(d, float64(p.CapMs)) // before the jitter, so that it still spreads
 	}
 	if p.Jitter > 0 {
 		d *= 1 + p.Jitter*(2*u-1)
+	}
+	if capped {
+		d = math.Min(d, float64(p.CapMs))
 	}
 	return int64(math.Max(0, math.Round(d)))
 }
