@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -20,6 +21,7 @@ type freeStore struct {
 }
 
 func (s *freeStore) Claim(_ context.Context, req task.ClaimRequest) (task.Claimed, error) {
+	s.worker.Store(req.WorkerID)
 	id := s.next.Add(1000)
 	now := wall{}.Now()
 	out := task.Claimed{ClaimID: id, LaneID: req.LaneID, Now: now, Tasks: make([]task.ClaimedTask, 0, req.Max)}
@@ -47,6 +49,15 @@ func (s *freeStore) Finish(_ context.Context, fb task.FinishBatch) ([]task.Bell,
 	return nil, nil
 }
 
+// Held says that everything is held as claimed.
+func (s *freeStore) Held(_ context.Context, ids []int64) ([]task.Held, error) {
+	out := make([]task.Held, len(ids))
+	for i, id := range ids {
+		out[i] = task.Held{ID: id, State: task.Running, WorkerID: s.worker.Load(), Epoch: 1}
+	}
+	return out, nil
+}
+
 // BenchmarkNoOp measures what the engine itself costs per no-op task in bells of 100 with their payloads.
 func BenchmarkNoOp(b *testing.B) {
 	bells := (b.N + 99) / 100
@@ -71,7 +82,14 @@ func BenchmarkNoOp(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	go func() { done <- e.Run(context.Background()) }()
-	<-s.end
+	select {
+	case <-s.end:
+	case <-time.After(time.Minute):
+		e.mu.Lock()
+		l, in := e.order[0], bus.inlet(1)
+		b.Fatalf("it stands still: %d of %d done, free %d, claims %d, hungry %d, results %d; lane: queue %d want %d applied %d claiming %d; broker: queue %d in flight %d ready %d",
+			s.done.Load(), s.want, e.free, len(e.calls.open), e.hungry, e.fin.size(), len(l.queue), l.want, l.applied, l.claiming, len(in.queue), in.inflight, in.ready)
+	}
 	b.StopTimer()
 	b.ReportMetric(float64(s.want)/b.Elapsed().Seconds(), "tasks/s")
 	b.ReportMetric(float64(s.parts)/float64(bells), "claims/bell")

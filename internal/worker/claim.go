@@ -74,7 +74,7 @@ func (e *Engine) settleBells(p *plan, res task.Claimed) (out []answer) {
 			h.rung.DueAt = b.DueAt // kept, or given back if it is far ahead, by giveBack
 		case b.NoRunner >= b.Remaining && (h.limited || len(e.limited) == 0):
 			p.lane.drop(h)
-			out = append(out, answer{h, min(1_000*h.attempts(), 60_000)})
+			out = append(out, answer{h, strangeDelay(h.attempts())})
 		default:
 			if b.NoRunner >= b.Remaining {
 				h.limited = true // what is left may be of the limited kind

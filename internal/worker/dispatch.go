@@ -37,13 +37,65 @@ func (e *Engine) deliver(l *lane, d Delivery) {
 		e.mu.Unlock()
 		return // dropped, not answered: its row is there
 	}
-	spare := l.push(d, e.mono.ns(), e.limited)
+	now := e.mono.ns()
+	delay := e.unfit(l, d)
+	if delay > 0 {
+		l.heardNs, l.quietNs = now, 0
+		e.mu.Unlock()
+		d.Requeue(delay)
+		return
+	}
+	spare := l.push(d, now, e.limited)
 	e.mu.Unlock()
 	if spare {
 		d.Finish()
 		return
 	}
 	e.calling.ring()
+}
+
+// unfit gives the delay with which a message goes back at once, and 0 for one to keep. A bell that cannot be claimed here
+// must not use up the few messages that a lane has in flight, or everything behind it waits as well. Engine.mu is held.
+func (e *Engine) unfit(l *lane, d Delivery) int64 {
+	rung := d.Rung()
+	if len(rung.Items) == 0 || len(rung.Items) < len(rung.TaskIDs) {
+		return 0 // what it holds is seen when it is claimed
+	}
+	strange, limited := true, false
+	for i := range rung.Items {
+		k := e.kinds[rung.Items[i].KindID]
+		if k == nil {
+			continue
+		}
+		strange, limited = false, k.limited
+		if limited || len(e.limited) == 0 {
+			break
+		}
+	}
+	switch n := int64(d.Attempts()); {
+	case strange && n%askAgain != 0:
+		return strangeDelay(n)
+	case limited && e.shellFree == 0 && l.byBell[rung.ID] == nil && l.blocked() >= e.shellAhead():
+		return heldDelay(n)
+	}
+	return 0
+}
+
+// askAgain: every so many deliveries a bell of kinds that are not run here is claimed all the same, for only that shows
+// that its row is gone and the message can be finished.
+const askAgain = 8
+
+// strangeDelay is for a bell of which this worker runs nothing: others should get it.
+func strangeDelay(attempts int64) int64 { return min(1_000*max(1, attempts), 60_000) }
+
+// heldDelay is for a bell that found no slot in time.
+func heldDelay(attempts int64) int64 { return min(200*max(1, attempts), 5_000) }
+
+// shellAhead is how many bells of a lane may wait here for a shell slot while there is none: as many as the slots work off
+// within HoldFor. Engine.mu is held.
+func (e *Engine) shellAhead() int {
+	perMs := float64(e.o.ShellSlots) / max(1, e.shellMs)
+	return min(maxReady, max(e.o.ShellSlots, int(perMs*float64(e.o.HoldFor.Milliseconds()))))
 }
 
 // dispatch gives free slots to lanes until the engine ends.
@@ -99,10 +151,14 @@ func (e *Engine) step() (plans []*plan, answers []answer, next int64) {
 func (e *Engine) giveBack(now, clock int64) (out []answer) {
 	hold := int64(e.o.HoldFor)
 	for _, l := range e.order {
+		blocked := 0
 		for i := 0; i < len(l.queue); i++ {
 			h := l.queue[i]
 			if h.claiming {
 				continue
+			}
+			if h.limited && e.shellFree == 0 {
+				blocked++
 			}
 			delay, back := int64(0), false
 			ahead := h.rung.DueAt - clock
@@ -113,10 +169,13 @@ func (e *Engine) giveBack(now, clock int64) (out []answer) {
 				delay, back = min(ahead, 5_000), true
 			case ahead > 0:
 				h.sinceNs, h.arrivedNs = now, now
-			case now-h.sinceNs >= hold || now-h.arrivedNs >= holdAtMost*hold:
-				delay, back = min(200*h.attempts(), 5_000), true
+			case now-h.sinceNs >= hold || now-h.arrivedNs >= holdAtMost*hold, blocked > e.shellAhead() && h.limited:
+				delay, back = heldDelay(h.attempts()), true
 			}
 			if back {
+				if h.limited {
+					blocked--
+				}
 				l.drop(h)
 				i--
 				out = append(out, answer{h, delay})

@@ -39,6 +39,7 @@ type Engine struct {
 	fenced    bool  // fenced itself; nothing is claimed until a beat succeeds
 	free      int   // slots neither running nor reserved by a claim under way
 	shellFree int
+	shellMs   float64 // weighted mean run time of the limited kind; 0: none has ended
 	slots     []*run
 	idle      []int32 // indexes of empty entries of slots
 	running   int     // handlers that have not returned

@@ -1309,3 +1309,93 @@ func TestEndThatCannotBeStoredIsReleasedThoughItsClaimEmpties(t *testing.T) {
 		r.stop()
 	})
 }
+
+// ring rings n bells of one task each.
+func (r *rig) ring(n int, kind string) (ids []int64) {
+	for range n {
+		rung := r.store.add(1, spec{kind: kind})
+		ids = append(ids, rung.TaskIDs...)
+		r.bus.Ring(rung)
+	}
+	return ids
+}
+
+func TestShellBellsWithoutAShellSlotDoNotBlockTheirLane(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t, newFakeStore(), runners{"echo": succeed, "shell": func(ctx context.Context, _ Job) task.Result {
+			select {
+			case <-time.After(30 * time.Second):
+			case <-ctx.Done():
+			}
+			return task.Result{Outcome: task.OutcomeSucceeded}
+		}}, func(o *Options) { o.ShellSlots = 2 })
+		after(10 * time.Millisecond)
+		r.ring(300, "shell")
+		after(10 * time.Millisecond)
+		for _, id := range r.ring(20, "echo") {
+			defer r.expect(id, task.Succeeded)
+		}
+		after(500 * time.Millisecond)
+		if n := r.store.count(task.Succeeded); n != 20 {
+			t.Errorf("%d of 20 ran behind bells that wait for a shell slot", n)
+		}
+		if n := r.store.count(task.Running); n != 2 {
+			t.Errorf("%d shell tasks run", n)
+		}
+		after(30 * time.Second)
+		if n := r.store.count(task.Running); n != 2 {
+			t.Errorf("%d shell tasks run after the first two", n)
+		}
+		if n := r.bus.inlet(1).readyNow(); n > 2*maxReady {
+			t.Errorf("%d messages in flight", n)
+		}
+		r.stop()
+	})
+}
+
+func TestShortShellTasksKeepTheirSlotsBusy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t, newFakeStore(), runners{"shell": func(context.Context, Job) task.Result {
+			time.Sleep(10 * time.Millisecond)
+			return task.Result{Outcome: task.OutcomeSucceeded}
+		}}, func(o *Options) { o.ShellSlots = 2 })
+		after(10 * time.Millisecond)
+		r.ring(400, "shell")
+		after(3 * time.Second) // 2 s when no slot is ever idle
+		if n := r.store.count(task.Succeeded); n != 400 {
+			t.Errorf("%d of 400", n)
+		}
+		r.stop()
+	})
+}
+
+func TestBellsOfStrangeKindsGoBackAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t, newFakeStore(), runners{"echo": succeed, "shell": succeed})
+		after(10 * time.Millisecond)
+		ghosts := r.ring(300, "ghost")
+		after(10 * time.Millisecond)
+		if n := r.store.called("Claim"); n != 0 {
+			t.Errorf("%d claims for what is not run here", n)
+		}
+		r.ring(20, "echo")
+		after(100 * time.Millisecond)
+		if n := r.store.count(task.Succeeded); n != 20 {
+			t.Errorf("%d of 20", n)
+		}
+		// One of them runs elsewhere. Its message must not come for ever.
+		r.store.mu.Lock()
+		for id, b := range r.store.bells {
+			if b.TaskIDs[0] == ghosts[0] {
+				delete(r.store.bells, id)
+			}
+		}
+		r.store.mu.Unlock()
+		done := r.bus.finished()
+		after(time.Minute)
+		if n := r.bus.finished() - done; n != 1 {
+			t.Errorf("%d messages of bells that are gone were finished, want 1", n)
+		}
+		r.stop()
+	})
+}

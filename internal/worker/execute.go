@@ -199,8 +199,12 @@ func (e *Engine) leaveSlot(r *run, now int64) {
 		e.live.leave(r.end.TaskID)
 	}
 	if start := r.startedNs.Load(); start > 0 {
+		ms := float64(now-start) / 1e6
 		r.lane.done++
-		r.lane.runMs += (float64(now-start)/1e6 - r.lane.runMs) / 32
+		r.lane.runMs += (ms - r.lane.runMs) / 32
+		if r.shell {
+			e.shellMs += (ms - e.shellMs) / 8
+		}
 	}
 	r.stop(nil)
 	if e.hungry > 0 && e.free >= e.hungry {

@@ -76,7 +76,11 @@ func (e *Engine) setReady(now int64) {
 		if shut || l.Paused {
 			l.want = 0
 		} else {
-			l.ready(free)
+			blocked := 0
+			if e.shellFree == 0 {
+				blocked = l.blocked()
+			}
+			l.ready(free, blocked)
 		}
 		changed = changed || l.want != was
 	}

@@ -85,15 +85,28 @@ func (l *lane) drop(h *held) {
 	}
 }
 
+// maxReady bounds how many messages of a lane wait here for slots.
+const maxReady = 64
+
 // ready sets how many messages should be in flight for that many free slots: the ones under claim, and what the slots
-// can take, 1 to 64.
-func (l *lane) ready(free int) {
+// can take, 1 to maxReady; and beside them those that wait for a slot of a limited kind, which the free slots are not for.
+func (l *lane) ready(free, blocked int) {
 	if free <= 0 {
 		l.want = 0
 		return
 	}
 	perBell := max(1, l.perBell)
-	l.want = min(64, l.inClaim+max(1, int(math.Ceil(float64(free)/perBell))))
+	l.want = blocked + min(maxReady, l.inClaim+max(1, int(math.Ceil(float64(free)/perBell))))
+}
+
+// blocked counts the bells that wait here for a slot of a limited kind.
+func (l *lane) blocked() (n int) {
+	for _, h := range l.queue {
+		if h.limited && !h.claiming {
+			n++
+		}
+	}
+	return n
 }
 
 // attempts is how often the bell's message was delivered.
