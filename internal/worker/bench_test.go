@@ -12,12 +12,12 @@ import (
 // freeStore claims and finishes without doing anything, so that the engine's own cost is seen.
 type freeStore struct {
 	*fakeStore
-	next  atomic.Int64
-	done  atomic.Int64
-	want  int64
-	taken map[int64]int64
-	parts int64
-	end   chan struct{}
+	next, worker atomic.Int64
+	done         atomic.Int64
+	want         int64
+	taken        map[int64]int64
+	parts        int64
+	end          chan struct{}
 }
 
 func (s *freeStore) Claim(_ context.Context, req task.ClaimRequest) (task.Claimed, error) {

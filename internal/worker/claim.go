@@ -151,7 +151,7 @@ func (e *Engine) learn(r *run) {
 	r.kind = e.kinds[r.item.KindID]
 	if r.shell && r.kind != nil && !r.kind.limited {
 		r.shell = false
-		e.shellFree++
+		e.giveShell()
 	}
 }
 

@@ -190,7 +190,7 @@ func (e *Engine) leaveSlot(r *run, now int64) {
 	e.free++
 	e.peak[0] = max(e.peak[0], e.free)
 	if r.shell {
-		e.shellFree++
+		e.giveShell()
 	}
 	if r.zombie {
 		e.zombies--
@@ -212,6 +212,13 @@ func (e *Engine) leaveSlot(r *run, now int64) {
 		e.calling.ring()
 	}
 	e.checkQuiet()
+}
+
+// giveShell frees a shell slot, and wakes who waits for one. Engine.mu is held.
+func (e *Engine) giveShell() {
+	if e.shellFree++; e.shellFree == 1 {
+		e.calling.ring()
+	}
 }
 
 // checkQuiet tells a draining engine that every slot is free. Engine.mu is held.
