@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -76,7 +77,7 @@ func (e *Engine) unfit(l *lane, d Delivery) int64 {
 	case strange && n%askAgain != 0:
 		return strangeDelay(n)
 	case limited && e.shellFree == 0 && l.byBell[rung.ID] == nil && l.blocked() >= e.shellAhead():
-		return heldDelay(n)
+		return e.shellDelay(n)
 	}
 	return 0
 }
@@ -96,6 +97,18 @@ func heldDelay(attempts int64) int64 { return min(200*max(1, attempts), 5_000) }
 func (e *Engine) shellAhead() int {
 	perMs := float64(e.o.ShellSlots) / max(1, e.shellMs)
 	return min(maxReady, max(e.o.ShellSlots, int(perMs*float64(e.o.HoldFor.Milliseconds()))))
+}
+
+// shellDelay is for a bell that would be one too many to wait for a shell slot: about as long as those that wait here take,
+// spread so that they do not all come back at once. Engine.mu is held.
+func (e *Engine) shellDelay(attempts int64) int64 {
+	longest := int64(5_000)
+	if e.shellMs > 0 {
+		work := e.shellMs * float64(e.shellAhead()) / float64(e.o.ShellSlots)
+		longest = max(200, min(longest, int64(work)))
+	}
+	d := min(200*max(1, attempts), longest)
+	return d/2 + rand.Int64N(d/2)
 }
 
 // dispatch gives free slots to lanes until the engine ends.
@@ -169,7 +182,9 @@ func (e *Engine) giveBack(now, clock int64) (out []answer) {
 				delay, back = min(ahead, 5_000), true
 			case ahead > 0:
 				h.sinceNs, h.arrivedNs = now, now
-			case now-h.sinceNs >= hold || now-h.arrivedNs >= holdAtMost*hold, blocked > e.shellAhead() && h.limited:
+			case h.limited && blocked > e.shellAhead():
+				delay, back = e.shellDelay(h.attempts()), true
+			case now-h.sinceNs >= hold || now-h.arrivedNs >= holdAtMost*hold:
 				delay, back = heldDelay(h.attempts()), true
 			}
 			if back {

@@ -1332,9 +1332,7 @@ func TestShellBellsWithoutAShellSlotDoNotBlockTheirLane(t *testing.T) {
 		after(10 * time.Millisecond)
 		r.ring(300, "shell")
 		after(10 * time.Millisecond)
-		for _, id := range r.ring(20, "echo") {
-			defer r.expect(id, task.Succeeded)
-		}
+		r.ring(20, "echo")
 		after(500 * time.Millisecond)
 		if n := r.store.count(task.Succeeded); n != 20 {
 			t.Errorf("%d of 20 ran behind bells that wait for a shell slot", n)
