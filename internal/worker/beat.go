@@ -200,8 +200,7 @@ func (e *Engine) refenced(id int64) {
 	e.id = 0
 	e.claims, e.suspects, e.unknown = map[int64]*claim{}, map[int64]int64{}, map[int64]bool{}
 	e.mu.Unlock()
-	n := e.stopAll(ErrFenced)
-	e.o.Metrics.Fenced(n)
+	e.log.Warn("tasks stopped: they belong to others now", "tasks", e.stopAll(ErrFenced)) // the store counts results it drops
 	if err := e.enrol(); err != nil {
 		e.log.Error("worker cannot register", "err", err)
 		e.Drain()
@@ -222,7 +221,6 @@ func (e *Engine) selfFence() {
 	e.mu.Unlock()
 	if n := e.stopAll(ErrFenced); n > 0 {
 		e.log.Error("no beat for too long: every task stopped", "tasks", n)
-		e.o.Metrics.Fenced(n)
 	}
 }
 

@@ -202,7 +202,7 @@ func (e *Engine) giveBack(now, clock int64) (out []answer) {
 
 // mayClaim reports whether anything may be claimed now. Engine.mu is held.
 func (e *Engine) mayClaim(now int64) bool {
-	return e.id != 0 && !e.fenced && e.free > 0 && len(e.calls.open) < maxClaims && now >= e.pauseNs && e.fin.size() < e.o.MaxResults
+	return e.id != 0 && !e.fenced && e.free > 0 && len(e.calls.open) < maxClaims && now >= e.pauseNs && !e.full()
 }
 
 // share gives the free slots to lanes, bell by bell, each to the lane that has paid least, and gathers what a lane got into
@@ -377,7 +377,7 @@ func (e *Engine) commitPlan(p *plan) {
 // nextLook is when the dispatcher must look again by itself, in ns from now.
 func (e *Engine) nextLook(now, clock int64) int64 {
 	next := int64(never)
-	if e.free < e.o.Slots || e.fin.size() >= e.o.MaxResults {
+	if e.free < e.o.Slots || e.full() {
 		next = int64(peakWindow)
 	}
 	micros := int64(-1)

@@ -1397,3 +1397,57 @@ func TestBellsOfStrangeKindsGoBackAtOnce(t *testing.T) {
 		r.stop()
 	})
 }
+
+func TestResultsThatWaitAreBoundedByBytesToo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var ran atomic.Int64
+		big := make([]byte, task.MaxLog)
+		s := &widest{fakeStore: newFakeStore()}
+		r := start(t, s, runners{"k": func(context.Context, Job) task.Result {
+			ran.Add(1)
+			return task.Result{Outcome: task.OutcomeSucceeded, Body: []byte(`"ok"`), Log: big}
+		}}, func(o *Options) { o.SelfFenceAfter = time.Hour; o.MaxResultBytes = 8 << 20 })
+		r.store = s.fakeStore
+		after(10 * time.Millisecond)
+		s.setFail(func(op string) error {
+			if op == "Finish" {
+				return errGone
+			}
+			return nil
+		})
+		r.ring(600, "k")
+		after(5 * time.Second)
+		if n := ran.Load(); n < 128 || n > 128+16 {
+			t.Errorf("%d handlers ran, 128 fill the bound", n)
+		}
+		s.setFail(nil)
+		after(20 * time.Second)
+		if n := s.count(task.Succeeded); n != 600 {
+			t.Errorf("%d of 600 succeeded", n)
+		}
+		if s.most > maxFlushBytes {
+			t.Errorf("a transaction of %d bytes", s.most)
+		}
+		if n := r.e.fin.bytes.Load(); n != 0 {
+			t.Errorf("%d bytes left", n)
+		}
+		r.stop()
+	})
+}
+
+// widest notes the largest flush.
+type widest struct {
+	*fakeStore
+	most int
+}
+
+func (s *widest) Finish(ctx context.Context, fb task.FinishBatch) ([]task.Bell, error) {
+	n := 0
+	for _, e := range fb.Endings {
+		n += len(e.Result) + len(e.Log)
+	}
+	s.mu.Lock()
+	s.most = max(s.most, n)
+	s.mu.Unlock()
+	return s.fakeStore.Finish(ctx, fb)
+}

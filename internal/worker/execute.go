@@ -168,6 +168,7 @@ func (e *Engine) conclude(r *run, res task.Result) {
 		e.chores.add(chore{r: r, do: releaseBack})
 	default:
 		r.settle(res, cause, e.o.Clock.Now())
+		r.shed()
 		e.fin.add(r)
 	}
 }
@@ -255,6 +256,13 @@ func (r *run) settle(res task.Result, cause error, now int64) {
 	}
 	if n.To == task.Succeeded {
 		e.Result, e.Truncated = res.Body, res.Truncated
+	}
+}
+
+// shed lets go of a payload that no message can carry: the end may have to wait for the database for long.
+func (r *run) shed() {
+	if len(r.item.Body) > task.MaxInlineBody {
+		r.item.Body, r.body = nil, task.Body{}
 	}
 }
 

@@ -16,6 +16,7 @@ type results struct {
 	mu     sync.Mutex
 	list   []*run
 	n      atomic.Int64 // waiting and in the flusher's hands
+	bytes  atomic.Int64 // of those, what handlers returned
 	wake   chan struct{}
 	closed chan struct{} // nothing more is added: flush what is there and end
 }
@@ -25,8 +26,18 @@ func (f *results) init() { f.wake, f.closed = make(chan struct{}, 1), make(chan 
 // size is how many results are not committed.
 func (f *results) size() int { return int(f.n.Load()) }
 
+// maxFlushBytes bounds what one transaction carries, well below what databases take in one packet.
+const maxFlushBytes = 4 << 20
+
+// full reports whether so much waits for the database that nothing more should be claimed.
+func (e *Engine) full() bool {
+	return e.fin.size() >= e.o.MaxResults || e.fin.bytes.Load() >= int64(e.o.MaxResultBytes)
+}
+
 // add hands over one end.
 func (f *results) add(r *run) {
+	r.bytes = len(r.end.Result) + len(r.end.Log)
+	f.bytes.Add(int64(r.bytes))
 	f.n.Add(1)
 	f.mu.Lock()
 	f.list = append(f.list, r)
@@ -44,12 +55,15 @@ func (f *results) ring() {
 	}
 }
 
-// take gives up to limit ends of one worker id, oldest first.
+// take gives up to limit ends of one worker id, oldest first, and no more bytes than one transaction carries.
 func (f *results) take(limit int) []*run {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := 0
+	n, bytes := 0, 0
 	for n < len(f.list) && n < limit && f.list[n].end.WorkerID == f.list[0].end.WorkerID {
+		if bytes += f.list[n].bytes; bytes > maxFlushBytes && n > 0 {
+			break
+		}
 		n++
 	}
 	out := f.list[:n:n]
@@ -85,8 +99,13 @@ func (e *Engine) flushAll() {
 			return
 		}
 		e.flush(batch, gone)
-		left := int(e.fin.n.Add(-int64(len(batch))))
-		if left < e.o.MaxResults && left+len(batch) >= e.o.MaxResults {
+		was, bytes := e.full(), 0
+		for _, r := range batch {
+			bytes += r.bytes
+		}
+		e.fin.bytes.Add(-int64(bytes))
+		e.fin.n.Add(-int64(len(batch)))
+		if was && !e.full() {
 			e.calling.ring()
 		}
 	}

@@ -61,7 +61,7 @@ func (e *Engine) openLane(row task.Lane) {
 // setReady computes how many messages of each lane should be in flight. Engine.mu is held.
 func (e *Engine) setReady(now int64) {
 	free := e.free
-	if e.fin.size() >= e.o.MaxResults {
+	if e.full() {
 		free = 0
 	}
 	if now-e.peakNs >= int64(peakWindow) {

@@ -59,8 +59,9 @@ type Options struct {
 	PartWait       time.Duration // how long a bell waits to be taken whole; 5 ms
 	WatchdogAfter  time.Duration // silence of an inlet before the database is asked whether that can be; 5 s
 
-	MaxResults int // results that wait for the flusher before nothing more is claimed; 2,000
-	MaxFlush   int // endings per transaction; task.MaxFlushTasks
+	MaxResults     int // results that wait for the flusher before nothing more is claimed; 2,000
+	MaxResultBytes int // the same for what handlers returned, in bytes of results and logs; 32 MiB
+	MaxFlush       int // endings per transaction; task.MaxFlushTasks
 
 	Logger  *slog.Logger
 	Metrics *metrics.Set
@@ -93,6 +94,7 @@ func (o Options) withDefaults() (Options, error) {
 	setInt(&o.ShellSlots, 2*runtime.NumCPU())
 	o.ShellSlots = min(o.ShellSlots, o.Slots)
 	setInt(&o.MaxResults, 2_000)
+	setInt(&o.MaxResultBytes, 32<<20)
 	setInt(&o.MaxFlush, task.MaxFlushTasks)
 	setTime(&o.DrainTime, 10*time.Second)
 	setTime(&o.Grace, 2*time.Second)

@@ -37,6 +37,7 @@ type run struct {
 	ctx   taskCtx
 	stop  context.CancelCauseFunc
 
+	bytes     int          // what its handler returned; set with its end
 	startedNs atomic.Int64 // monotonic; 0 until the handler starts
 
 	// Guarded by Engine.mu.
