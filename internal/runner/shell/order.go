@@ -1,8 +1,7 @@
 package shell
 
 // What worker and supervisor say to each other. The worker writes one order as JSON and a newline to the supervisor's
-// standard input and keeps it open; then single bytes. The supervisor writes two reports as JSON to file descriptor 3: that it
-// started the script, and how that ended.
+// standard input and keeps it open; then single bytes. The supervisor writes one report as JSON to file descriptor 3.
 
 // order is what the supervisor is to run.
 type order struct {
@@ -14,10 +13,8 @@ type order struct {
 	Dir         string   `json:"dir"`
 }
 
-// report is which process group the script is, and then how it ended.
+// report is how it ended.
 type report struct {
-	Group  int    `json:"group,omitempty"`
-	Done   bool   `json:"done,omitempty"`
 	Exit   int    `json:"exit"`
 	Signal int    `json:"signal,omitempty"`
 	Error  string `json:"error,omitempty"` // it was not started

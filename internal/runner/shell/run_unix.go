@@ -205,17 +205,17 @@ func (s *Shell) stop(a *attempt, told <-chan report) report {
 	return <-told
 }
 
-// report reads what the supervisor says until its end. A script whose supervisor was lost is killed as far as its group goes.
+// report reads what the supervisor says until its end. When it was lost, its session is killed: the script, and what the script
+// started that made no session of its own.
 func (a *attempt) report() report {
-	var r report // the second is laid over the first
-	for in := json.NewDecoder(a.reports); in.Decode(&r) == nil; {
+	var r report
+	unread := json.NewDecoder(a.reports).Decode(&r)
+	if unread != nil {
+		killSession(a.cmd.Process.Pid) // before Wait gives the id away
 	}
 	err := a.cmd.Wait()
-	if r.Done {
+	if unread == nil {
 		return r
-	}
-	if r.Group > 0 {
-		_ = syscall.Kill(-r.Group, syscall.SIGKILL)
 	}
 	if err == nil {
 		err = errors.New("it said nothing")

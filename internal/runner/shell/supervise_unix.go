@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -24,20 +25,36 @@ func MaybeSupervise() {
 		return
 	}
 	runtime.LockOSThread() // the script's death signal hangs on the thread that started it
-	syscall.CloseOnExec(3) // the report is not the script's to write
+	keepFiles()
 	// Caught and dropped, not ignored: a script that starts with a signal ignored cannot trap it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	adoptOrphans()
-	out := json.NewEncoder(os.NewFile(3, "report"))
+	ended := adoptOrphans()
+	r := supervise(bufio.NewReader(os.Stdin), func(first int) { go reapOrphans(ended, first) })
 	// A worker that is gone reads no report, and nobody else can be told.
-	r := supervise(bufio.NewReader(os.Stdin), func(group int) { _ = out.Encode(report{Group: group}) })
-	r.Done = true
-	_ = out.Encode(r)
-	os.Exit(0)
+	_ = json.NewEncoder(os.NewFile(3, "report")).Encode(r)
+	syscall.Exit(0) // os.Exit waits a second for reports of the race detector where that is built in
 }
 
-// supervise reads the order, runs it and gives its end. started is called with the script's process group.
-func supervise(in *bufio.Reader, started func(group int)) report {
+// keepFiles keeps every file but the standard ones from the script: the report is not the script's to write, and what the worker
+// found open when it was started (locks, sockets) is not for scripts.
+func keepFiles() {
+	syscall.CloseOnExec(3)
+	for _, dir := range []string{"/proc/self/fd", "/dev/fd"} {
+		open, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, f := range open {
+			if n, err := strconv.Atoi(f.Name()); err == nil && n > 2 {
+				syscall.CloseOnExec(n)
+			}
+		}
+		return
+	}
+}
+
+// supervise reads the order, runs it and gives its end. started is called with the script's process.
+func supervise(in *bufio.Reader, started func(first int)) report {
 	line, err := in.ReadBytes('\n')
 	if err != nil {
 		return report{Error: "no order"}
@@ -60,7 +77,6 @@ func supervise(in *bufio.Reader, started func(group int)) report {
 	}
 	started(cmd.Process.Pid)
 	go obey(in, cmd.Process)
-	go reapOrphans(cmd.Process.Pid)
 	err = cmd.Wait()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left in the background
 	killOrphans()
