@@ -96,7 +96,7 @@ var calls = []struct {
 	instead string
 }{
 	{
-		name: "os.Exit", where: []string{"cmd/", "internal/testkit/cmd/"},
+		name: "os.Exit syscall.Exit", where: []string{"cmd/", "internal/testkit/cmd/"},
 		files: map[string]string{
 			"internal/runner/shell/supervise_unix.go": "is the main function of the supervisor, which is this program started again",
 		},

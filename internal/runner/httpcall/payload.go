@@ -160,7 +160,7 @@ func (p *spec) content() (body []byte, contentType string, err error) {
 		}
 		return []byte(text), "text/plain; charset=utf-8", nil
 	}
-	if bytes.IndexAny(p.Body, " \t\r\n") < 0 {
+	if !bytes.ContainsAny(p.Body, " \t\r\n") {
 		return p.Body, "application/json", nil
 	}
 	var out bytes.Buffer
