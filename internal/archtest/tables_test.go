@@ -132,6 +132,7 @@ var calls = []struct {
 var wallClock = map[string]string{
 	"internal/dbclock/clock.go": "is the clock: measures the offset between this machine and the database",
 
+	"internal/app/lifecycle.go":            "the deadline of an end",
 	"internal/bench/":                      "measures this process",
 	"internal/control/principal.go":        "age of a cached credential",
 	"internal/control/tables.go":           "age of a cached table",
