@@ -85,7 +85,9 @@ func (c *claiming) run(ctx context.Context) error {
 	if err := c.lockBells(ctx); err != nil {
 		return err
 	}
-	c.choose()
+	if err := c.choose(ctx); err != nil {
+		return err
+	}
 	if len(c.chosen) > 0 {
 		matched, err := c.t.exec(ctx, c.s.claimTasksSQL(c.claimID, c.req, c.out.Now, c.chosen, c.taken))
 		if err != nil {
@@ -139,8 +141,8 @@ func (c *claiming) lockBells(ctx context.Context) error {
 }
 
 // choose takes due bells until they list enough tasks, and of those up to as many tasks as slots are free. An id that
-// several of them list counts once, under the listing with the highest epoch (and of equal ones the youngest bell).
-func (c *claiming) choose() {
+// several of them list counts once, under the bell that holds it.
+func (c *claiming) choose(ctx context.Context) error {
 	for i := range c.bells {
 		b := &c.bells[i]
 		if b.DueAt > c.out.Now || len(c.listing) >= c.req.Max {
@@ -153,53 +155,85 @@ func (c *claiming) choose() {
 		}
 	}
 	slices.Sort(c.taken)
-	inOrder := slices.IsSortedFunc(c.listing, c.before)
-	if !inOrder {
-		// Only now, because the order of the listing is the order of choice. A copy keeps it.
-		c.chooseUnsorted()
-		return
+	var order []listed // of choice, where it is not that of the ids
+	if !slices.IsSortedFunc(c.listing, c.before) {
+		order = slices.Clone(c.listing)
+		slices.SortFunc(c.listing, c.before)
+	}
+	if err := c.dropTwins(ctx); err != nil {
+		return err
 	}
 	c.listing = slices.CompactFunc(c.listing, func(a, b listed) bool { return a.id == b.id })
 	n := min(len(c.listing), c.req.Max)
-	c.chosen = make([]int64, n)
-	for i := range n {
-		c.listing[i].chosen = true
-		c.chosen[i] = c.listing[i].id
+	if order == nil {
+		for i := range n {
+			c.listing[i].chosen = true
+		}
+	} else {
+		c.chooseInOrder(order, n)
 	}
+	c.chosen = make([]int64, 0, n)
+	for i := range c.listing {
+		if c.listing[i].chosen {
+			c.chosen = append(c.chosen, c.listing[i].id)
+		}
+	}
+	return nil
 }
 
-// before orders listings by id, the one that counts first.
+// before orders listings by id, the one with the highest epoch first. A bell has the epoch of the tasks that it holds,
+// and epochs only grow, so a listing of a lower epoch is dead.
 func (c *claiming) before(a, b listed) int {
 	if a.id != b.id {
 		return cmpInt(a.id, b.id)
 	}
-	x, y := &c.bells[a.bell], &c.bells[b.bell]
-	if x.Epoch != y.Epoch {
-		return int(y.Epoch) - int(x.Epoch)
-	}
-	return cmpInt(y.ID, x.ID)
+	return int(c.bells[b.bell].Epoch) - int(c.bells[a.bell].Epoch)
 }
 
-// chooseUnsorted is choose for bells whose ids do not follow each other.
-func (c *claiming) chooseUnsorted() {
-	order := slices.Clone(c.listing)
-	slices.SortFunc(c.listing, c.before)
-	c.listing = slices.CompactFunc(c.listing, func(a, b listed) bool { return a.id == b.id })
-	left := c.req.Max
-	for _, want := range order {
-		if left == 0 {
-			break
-		}
-		at, _ := slices.BinarySearchFunc(c.listing, want.id, func(l listed, id int64) int { return cmpInt(l.id, id) })
-		if l := &c.listing[at]; !l.chosen {
-			l.chosen = true
-			left--
+// dropTwins asks which bell holds a task that several bells list in one epoch (it was pulled forward or re-opened), and
+// leaves out the other listings. The ids of the bells do not tell: each process takes them from a block of its own. The
+// answer stays true without a lock on the task: a bell that is locked here was committed with its tasks, so a task can
+// leave it, but none can come to it. Nothing is asked when no task is listed twice, which is nearly always.
+func (c *claiming) dropTwins(ctx context.Context) error {
+	var twins []int64
+	for i := 1; i < len(c.listing); i++ {
+		if id := c.listing[i].id; c.before(c.listing[i-1], c.listing[i]) == 0 && (len(twins) == 0 || twins[len(twins)-1] != id) {
+			twins = append(twins, id)
 		}
 	}
-	c.chosen = make([]int64, 0, c.req.Max-left)
-	for i := range c.listing {
-		if c.listing[i].chosen {
-			c.chosen = append(c.chosen, c.listing[i].id)
+	if len(twins) == 0 {
+		return nil
+	}
+	holders := make(map[int64]int64, len(twins))
+	for _, id := range twins {
+		holders[id] = 0
+	}
+	query := newText(len(twins)).s("SELECT id,holder FROM tasks").s(c.s.force()).s(" WHERE id IN (").ids(twins).s(") AND state=2").String()
+	if err := forEach(ctx, c.t, query, func(rows *sql.Rows) error {
+		var id, holder int64
+		err := rows.Scan(&id, &holder)
+		holders[id] = holder
+		return err
+	}); err != nil {
+		return err
+	}
+	c.listing = slices.DeleteFunc(c.listing, func(l listed) bool {
+		holder, twin := holders[l.id]
+		return twin && holder != c.bells[l.bell].ID
+	})
+	return nil
+}
+
+// chooseInOrder chooses n tasks in an order that is not that of their ids.
+func (c *claiming) chooseInOrder(order []listed, n int) {
+	for _, want := range order {
+		if n == 0 {
+			return
+		}
+		at, found := slices.BinarySearchFunc(c.listing, want.id, func(l listed, id int64) int { return cmpInt(l.id, id) })
+		if found && !c.listing[at].chosen {
+			c.listing[at].chosen = true
+			n--
 		}
 	}
 }

@@ -85,9 +85,10 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 		return task.Bell{}, err
 	}
 	var bell task.Bell
+	var row task.Task
 	err = s.writeSettled(ctx, func(ctx context.Context, t tx) error {
-		row, err := s.lockOwn(ctx, t, appID, id)
-		if err != nil {
+		var err error
+		if row, err = s.lockOwn(ctx, t, appID, id); err != nil {
 			return err
 		}
 		now := s.now()
@@ -101,7 +102,7 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 			return err
 		}
 		return insertBells(ctx, t, []task.Bell{bell})
-	}, s.bellWritten(bellID, id))
+	}, s.bellWritten(bellID, &row))
 	return bell, err
 }
 
@@ -111,15 +112,18 @@ func bellNow(id int64, row *task.Task, now int64) task.Bell {
 		Keyed: row.Flags.Has(task.UntilStarted), TaskIDs: []int64{row.ID}}
 }
 
-// bellWritten looks up whether a transaction that gave a task a new bell was committed. A claim may have taken the bell
-// since; then the attempt's id, from the same sequence and taken later, is larger.
-func (s *Store) bellWritten(bellID, taskID int64) func(context.Context) (bool, error) {
+// bellWritten looks up whether a transaction that gave a task a new bell, due at another time, was committed; before is
+// the row that it locked. Since then the task may have been claimed (a higher epoch), ended, even cancelled (its due time
+// stays the new one) or moved on: what counts is that the row is not what it was. Ids do not tell, each process takes them
+// from a block of its own. Should somebody else have done the same, then it is done too.
+func (s *Store) bellWritten(bellID int64, before *task.Task) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (found bool, err error) {
-		query := newText(2).s("SELECT holder,attempt_id FROM tasks").s(s.force()).s(" WHERE id=").n(taskID).s(s.shared()).String()
+		query := newText(2).s("SELECT holder,epoch,due_at FROM tasks").s(s.force()).s(" WHERE id=").n(before.ID).s(s.shared()).String()
 		err = s.readEach(ctx, query, func(rows *sql.Rows) error {
-			var holder, attempt int64
-			err := rows.Scan(&holder, &attempt)
-			found = holder == bellID || attempt > bellID && holder != 0
+			var holder, due int64
+			var epoch int32
+			err := rows.Scan(&holder, &epoch, &due)
+			found = holder == bellID || epoch > before.Epoch || due != before.DueAt
 			return err
 		})
 		return found, err
@@ -138,9 +142,10 @@ func (s *Store) Reopen(ctx context.Context, appID int32, id int64, force bool) (
 		return task.Bell{}, err
 	}
 	var bell task.Bell
+	var row task.Task
 	err = s.writeSettled(ctx, func(ctx context.Context, t tx) error {
-		row, err := s.lockOwn(ctx, t, appID, id)
-		if err != nil {
+		var err error
+		if row, err = s.lockOwn(ctx, t, appID, id); err != nil {
 			return err
 		}
 		now := s.now()
@@ -149,7 +154,7 @@ func (s *Store) Reopen(ctx context.Context, appID int32, id int64, force bool) (
 		}
 		bell = bellNow(bellID, &row, now)
 		return s.reopen(ctx, t, &row, bell, now)
-	}, s.bellWritten(bellID, id))
+	}, s.bellWritten(bellID, &row))
 	return bell, err
 }
 
