@@ -21,6 +21,8 @@ type engine struct {
 	hists      histograms
 	foldCursor atomic.Int64 // minutes before it were folded by this process
 	patience   atomic.Int64 // ns for looking an unknown commit up; 0: settleTimeout
+
+	leaseLengths sync.Map // class of leases (string) → ms (int64), as last asked for
 }
 
 // statsWriter is this process's writer id in stats. It only keeps writers off each other's rows (an upsert adds), so a

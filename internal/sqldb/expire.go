@@ -3,68 +3,99 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
 
-// expireBells is the most expire bells of one transaction: at 100 tasks each they make a full list.
-const expireBells = maxList / task.MaxBellTasks
+// expireAtOnce is the most expire bells of one transaction: at 100 tasks each they make a full list.
+const expireAtOnce = maxList / task.MaxBellTasks
+
+// expirePostponed is how long a bell waits that could not be executed, so that it is not in the way of the others.
+const expirePostponed = 60_000
 
 // Expire executes due expire bells of a shard, at most limit of them: tasks that still wait (or are blocked) at their
 // expires_at fail without an attempt (protocol section 2, EXPIRE). A task that runs is not touched, and one that was
 // re-opened has no expiry any more. The start bells keep the ids; a claim drops them (I3).
+//
+// A bell that the database refuses for another reason than not being there is put off for a minute, and the others go on.
 func (s *Store) Expire(ctx context.Context, shard int, limit int) (ended int, more bool, err error) {
 	limit = max(1, limit)
-	now := s.now()
-	var due []int64
-	query := newText(4).s("SELECT id FROM bells WHERE shard=").n(int64(shard)).s(" AND kind=1 AND due_at<=").n(now).
+	query := newText(4).s("SELECT id FROM bells WHERE shard=").n(int64(shard)).s(" AND kind=1 AND due_at<=").n(s.now()).
 		s(" ORDER BY due_at LIMIT ").n(int64(limit) + 1).String()
-	if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
-		var id int64
-		err := rows.Scan(&id)
-		due = append(due, id)
-		return err
-	}); err != nil {
+	due, err := s.ids(ctx, query)
+	if err != nil {
 		return 0, false, err
 	}
 	if more = len(due) > limit; more {
 		due = due[:limit]
 	}
 	for len(due) > 0 {
-		part := sortedIDs(due[:min(len(due), expireBells)])
-		due = due[min(len(due), expireBells):]
-		n := 0
-		if err := s.writeAgain(ctx, func(ctx context.Context, t tx) (err error) {
-			n, err = s.expirePart(ctx, t, part)
-			return err
-		}); err != nil {
+		part := sortedIDs(due[:min(len(due), expireAtOnce)])
+		due = due[min(len(due), expireAtOnce):]
+		n, err := s.expirePart(ctx, part)
+		if ended += n; err != nil {
 			return ended, true, err
 		}
-		ended += n
 	}
 	return ended, more, nil
 }
 
-// expirePart executes a few expire bells in one transaction.
-func (s *Store) expirePart(ctx context.Context, t tx, bells []int64) (int, error) {
-	x := newText(len(bells)).s("SELECT task_ids FROM bells").s(s.force()).s(" WHERE id IN (").ids(bells).s(") AND kind=1")
-	var ids []int64
+// expirePart executes a few expire bells in one transaction, or each in its own when that fails for good.
+func (s *Store) expirePart(ctx context.Context, bells []int64) (ended int, err error) {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) (err error) {
+		ended, err = s.expireBells(ctx, t, bells)
+		return err
+	})
+	switch {
+	case err == nil:
+		return ended, nil
+	case ctx.Err() != nil || task.KindOf(err) == task.Unavailable || errors.Is(err, task.ErrOutcomeUnknown):
+		return 0, err
+	case len(bells) == 1:
+		return 0, s.postpone(ctx, bells[0], err)
+	}
+	ended = 0
+	for i := range bells {
+		n, err := s.expirePart(ctx, bells[i:i+1])
+		if ended += n; err != nil {
+			return ended, err
+		}
+	}
+	return ended, nil
+}
+
+// postpone puts an expire bell off. Its tasks cannot be started meanwhile: the claim looks at their expiry itself.
+func (s *Store) postpone(ctx context.Context, bell int64, why error) error {
+	s.log.Error("tasks could not be expired, will try again in a minute", "bell", bell, "err", why)
+	query := newText(2).s("UPDATE bells SET due_at=").n(s.now() + expirePostponed).s(" WHERE id=").n(bell).s(" AND kind=1").String()
+	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, query)
+		return err
+	})
+}
+
+// expireBells executes expire bells in a transaction: those that are there, and still due when the clock was set back.
+func (s *Store) expireBells(ctx context.Context, t tx, bells []int64) (int, error) {
+	now := s.now()
+	x := newText(len(bells)).s("SELECT id,task_ids FROM bells").s(s.force()).s(" WHERE id IN (").ids(bells).s(") AND kind=1 AND due_at<=").n(now)
+	var due, ids []int64
 	if err := forEach(ctx, t, s.locked(x, "id", len(bells)).String(), func(rows *sql.Rows) error {
+		var id int64
 		var list sql.RawBytes
-		err := rows.Scan(&list)
-		ids = appendParsed(ids, []byte(list))
+		err := rows.Scan(&id, &list)
+		due, ids = append(due, id), appendParsed(ids, []byte(list))
 		return err
 	}); err != nil {
 		return 0, err
 	}
-	now := s.now()
 	slices.Sort(ids)
 	ends, err := s.expireTasks(ctx, t, now, slices.Compact(ids))
 	if err != nil {
 		return 0, err
 	}
-	if _, err := s.deleteIDs(ctx, t, listDelete{table: "bells", column: "id"}, bells); err != nil {
+	if _, err := s.deleteIDs(ctx, t, listDelete{table: "bells", column: "id"}, due); err != nil {
 		return 0, err
 	}
 	return len(ends), s.terminate(ctx, t, now, ends)

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -11,6 +12,9 @@ import (
 // Purge does one bounded step of the purge walk: it looks at the next tasks by id and deletes those that have been final
 // for long enough, with everything that hangs on them. The walk reads without locks; what it found is looked at again
 // under lock, since a task may be re-opened meanwhile.
+//
+// When they cannot be deleted the report says, beside the error, where the step would have ended, so that the caller can
+// go on behind it; without that it is the zero report.
 func (s *Store) Purge(ctx context.Context, req task.PurgeRequest) (task.PurgeReport, error) {
 	limit := min(max(1, req.Limit), maxList)
 	var report task.PurgeReport
@@ -49,9 +53,9 @@ func (s *Store) Purge(ctx context.Context, req task.PurgeRequest) (task.PurgeRep
 		return p.run(ctx)
 	})
 	if err != nil {
-		return task.PurgeReport{}, err
+		report.Deleted = 0
 	}
-	return report, nil
+	return report, err
 }
 
 // purging is one transaction that deletes locked tasks.
@@ -145,21 +149,20 @@ func (p *purging) deleteEnds(ctx context.Context) error {
 }
 
 // PurgeKeys deletes idempotency rows, window keys and rows of gone workers that are past their time, at most limit of
-// each, and gives how many rows it deleted.
+// each, and gives how many rows it deleted. One table that fails does not keep the others from their turn.
 func (s *Store) PurgeKeys(ctx context.Context, now int64, limit int) (int, error) {
 	limit = min(max(1, limit), maxList)
 	total := 0
+	var failed error
 	for _, table := range []struct{ name, expired string }{
 		{"idempotency", newText(1).s(" expires_at<=").n(now).String()},
 		{"unique_keys", newText(1).s(" expires_at BETWEEN 1 AND ").n(now).String()},
 	} {
 		n, err := s.purgeKeys(ctx, table.name, table.expired, limit)
-		if total += n; err != nil {
-			return total, err
-		}
+		total, failed = total+n, errors.Join(failed, err)
 	}
 	n, err := s.purgeWorkers(ctx, now, limit)
-	return total + n, err
+	return total + n, errors.Join(failed, err)
 }
 
 func (s *Store) purgeKeys(ctx context.Context, table, expired string, limit int) (int, error) {
