@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 var (
@@ -110,7 +112,12 @@ func (w *writer) oneTurn(first *turn) []*turn {
 			}
 			open = true
 		}
-		if t.err = w.runOne(t, kept > 0); t.err == nil {
+		intact := true
+		if t.err, intact = w.runOne(t, kept > 0); !intact {
+			w.lost(batch, t.err)
+			return batch
+		}
+		if t.err == nil {
 			kept++
 		} else if kept == 0 {
 			w.rollback()
@@ -136,23 +143,31 @@ func (w *writer) next(taken int) *turn {
 	}
 }
 
-// runOne runs a closure, in a savepoint of its own if others are in the transaction already. A panic is an error of the
-// closure alone: the goroutine is everybody's.
-func (w *writer) runOne(t *turn, shared bool) (err error) {
-	if shared {
-		if err := w.sql("SAVEPOINT s"); err != nil {
-			return err
-		}
-		defer func() {
-			if err == nil {
-				err = w.sql("RELEASE s")
-				return
-			}
-			if e := w.sql("ROLLBACK TO s"); e == nil {
-				_ = w.sql("RELEASE s")
-			}
-		}()
+// runOne runs a closure, in a savepoint of its own if others are in the transaction already. Not intact: the savepoint
+// could not be left, so the transaction is not there any more. SQLite ends it by itself when the disk is full, cannot be
+// read or written, or memory is short; the next SAVEPOINT would then begin a transaction of its own, and its RELEASE
+// commit it.
+func (w *writer) runOne(t *turn, shared bool) (err error, intact bool) { //nolint:revive // the error is the closure's
+	if !shared {
+		return w.call(t), true
 	}
+	if err := w.sql("SAVEPOINT s"); err != nil {
+		return err, true
+	}
+	if err = w.call(t); err == nil {
+		if err = w.sql("RELEASE s"); err != nil {
+			return task.Gone("database_unavailable", err), false
+		}
+		return nil, true
+	}
+	if w.sql("ROLLBACK TO s") != nil || w.sql("RELEASE s") != nil {
+		return err, false
+	}
+	return err, true
+}
+
+// call calls a closure. A panic is an error of the closure alone: the goroutine is everybody's.
+func (w *writer) call(t *turn) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic in a transaction: %v", p)
@@ -163,6 +178,17 @@ func (w *writer) runOne(t *turn, shared bool) (err error) {
 	// Without the caller's cancellation: the driver would need a goroutine per statement to watch it, and an interrupted
 	// statement would roll everybody's transaction back.
 	return t.fn(context.WithValue(context.WithoutCancel(t.ctx), txKey{}, inner), inner)
+}
+
+// lost ends a turn whose transaction is gone: nothing of it is stored, whatever its closures were told.
+func (w *writer) lost(batch []*turn, cause error) {
+	w.log.Error("transaction rolled back by the database", "err", cause)
+	w.rollback()
+	for _, t := range batch {
+		if t.err == nil {
+			t.err = task.Gone("database_unavailable", cause)
+		}
+	}
 }
 
 // commit ends the turn. A failed commit rolls everybody back: nothing of it is visible, but after an I/O error a later
