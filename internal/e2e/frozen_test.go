@@ -181,7 +181,7 @@ echo end $TASKWEIR_EPOCH >> %[1]s`, effects, over)))
 
 	thaw := freeze(t, victim)
 	frozen := time.Now()
-	eventually(t, 20*time.Second, "all run elsewhere", func() bool {
+	eventually(t, 40*time.Second, "all run elsewhere", func() bool {
 		for _, id := range slept {
 			if len(api.get(t, id).Attempts) < 2 {
 				return false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/taskweir/taskweir/internal/metrics"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -756,6 +758,7 @@ func TestFencedWorkerStopsAndRegistersAnew(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		causes := make(chan error, 2)
 		var again atomic.Bool
+		measured := metrics.New("test")
 		r := start(t, newFakeStore(), runners{"k": func(ctx context.Context, j Job) task.Result {
 			if again.Load() {
 				return task.Result{Outcome: task.OutcomeSucceeded}
@@ -763,7 +766,7 @@ func TestFencedWorkerStopsAndRegistersAnew(t *testing.T) {
 			<-ctx.Done()
 			causes <- context.Cause(ctx)
 			return task.Result{Outcome: task.OutcomeSucceeded, Body: []byte("stale")}
-		}})
+		}}, func(o *Options) { o.Metrics = measured })
 		rung := r.store.add(1, spec{kind: "k"})
 		id := rung.TaskIDs[0]
 		r.bus.Ring(rung)
@@ -797,6 +800,11 @@ func TestFencedWorkerStopsAndRegistersAnew(t *testing.T) {
 		after(time.Second)
 		if got := r.expect(id, task.Succeeded); got.Epoch != 2 || len(got.ends) != 1 {
 			t.Errorf("epoch %d, ends %+v", got.Epoch, got.ends)
+		}
+		seen := httptest.NewRecorder()
+		measured.Handler().ServeHTTP(seen, httptest.NewRequest("GET", "/metrics", nil))
+		if !strings.Contains(seen.Body.String(), "\ntaskweir_results_fenced_total 0\n") {
+			t.Error("the engine counted a fenced result, which the store that drops it counts")
 		}
 		r.stop()
 	})
