@@ -3,6 +3,8 @@ package scheduler
 import (
 	"context"
 	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 const (
@@ -23,9 +25,9 @@ func (s *Scheduler) runAudit(ctx context.Context) {
 }
 
 func (s *Scheduler) auditStep(ctx context.Context, w *auditWalk) (time.Duration, error) {
-	ctx, cancel := s.query(ctx)
-	defer cancel()
-	first, last, err := s.o.Store.TaskIDRange(ctx)
+	qctx, cancel := s.query(ctx)
+	first, last, err := s.o.Store.TaskIDRange(qctx)
+	cancel()
 	if err != nil || last == 0 {
 		return auditMost, err
 	}
@@ -33,17 +35,39 @@ func (s *Scheduler) auditStep(ctx context.Context, w *auditWalk) (time.Duration,
 		w.next = first
 	}
 	to := min(w.next+auditStep-1, last)
-	mended, bells, err := s.o.Store.Audit(ctx, w.next, to)
-	if err != nil {
-		return 0, err
-	}
-	w.next = to + 1
+	var over steppedOver
+	mended, bells, err := s.audit(ctx, w.next, to, &over)
+	over.tell(s, "audit")
 	if mended > 0 {
 		s.o.Metrics.Mended(mended)
 		s.o.Logger.Error("the audit mended tasks that would have been forgotten: this is a fault, please report it", "tasks", mended)
 		s.ringNew(bells)
 	}
+	if err != nil {
+		return 0, err
+	}
+	w.next = to + 1
 	return auditPause(last-first+1, s.o.Intervals.AuditWalk), nil
+}
+
+// audit looks at a range of ids. Where something cannot be mended it halves the range until that is alone.
+func (s *Scheduler) audit(ctx context.Context, from, to int64, over *steppedOver) (mended int, bells []task.Bell, err error) {
+	qctx, cancel := s.query(ctx)
+	mended, bells, err = s.o.Store.Audit(qctx, from, to)
+	cancel()
+	if err == nil || stops(ctx, err) {
+		return mended, bells, err
+	}
+	if !over.split(int(to-from+1), from, err) {
+		return 0, nil, nil
+	}
+	middle := from + (to-from)/2
+	mended, bells, err = s.audit(ctx, from, middle, over)
+	if err != nil {
+		return mended, bells, err
+	}
+	n, more, err := s.audit(ctx, middle+1, to, over)
+	return mended + n, append(bells, more...), err
 }
 
 // auditPause spreads the steps of a walk over ids.

@@ -80,11 +80,39 @@ func (s *Scheduler) purgeFull(ctx context.Context, w *purgeWalk, now time.Time) 
 	return min(rest, purgePause(purgeSlow, report.Deleted)), nil
 }
 
+// purgeStep does one step. What cannot be deleted is stepped over and stays until the next walk tries it again.
 func (s *Scheduler) purgeStep(ctx context.Context, from int64) (task.PurgeReport, error) {
+	var over steppedOver
+	report, err := s.purgeSome(ctx, from, purgeRows, &over)
+	over.tell(s, "purge")
+	return report, err
+}
+
+// purgeSome goes on in smaller parts where something cannot be deleted, until that is alone.
+func (s *Scheduler) purgeSome(ctx context.Context, from int64, limit int, over *steppedOver) (task.PurgeReport, error) {
+	report, err := s.purgeOnce(ctx, from, limit)
+	switch {
+	case err == nil:
+		return report, nil
+	case stops(ctx, err), limit == 1 && report.NextID == 0:
+		return task.PurgeReport{}, err
+	case !over.split(limit, from, err):
+		return report, nil
+	}
+	first, err := s.purgeSome(ctx, from, limit/2, over)
+	if err != nil || first.NextID == 0 {
+		return first, err
+	}
+	second, err := s.purgeSome(ctx, first.NextID, limit-limit/2, over)
+	second.Deleted += first.Deleted
+	return second, err
+}
+
+func (s *Scheduler) purgeOnce(ctx context.Context, from int64, limit int) (task.PurgeReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	now := s.o.Clock.Now()
-	return s.o.Store.Purge(ctx, task.PurgeRequest{FromID: from, Now: now, Limit: purgeRows,
+	return s.o.Store.Purge(ctx, task.PurgeRequest{FromID: from, Now: now, Limit: limit,
 		SucceededBefore: now - s.o.Retention.SucceededMs, OthersBefore: now - s.o.Retention.OthersMs})
 }
 

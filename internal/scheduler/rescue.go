@@ -2,49 +2,100 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
 
-const orphansPerQuery = 50
+const (
+	orphansPerQuery = 50
+	refusedMost     = 1000             // claims remembered as refused
+	refusedFirst    = time.Second      // how long a refused claim is left alone,
+	refusedLongest  = 10 * time.Minute // at twice the time after each try
+)
+
+// rescue remembers the claims that the store refused to release, so that they do not fill the page of orphans. It belongs
+// to one goroutine: Recover's, then runRescue's.
+type rescue struct {
+	refused map[int64]refusal
+}
+
+type refusal struct {
+	wait  time.Duration
+	until time.Time
+}
+
+// refuse notes a claim that was refused.
+func (r *rescue) refuse(id int64, now time.Time) refusal {
+	if r.refused == nil {
+		r.refused = map[int64]refusal{}
+	}
+	f := r.refused[id]
+	f.wait = min(max(refusedFirst, 2*f.wait), refusedLongest)
+	f.until = now.Add(f.wait)
+	r.refused[id] = f
+	return f
+}
+
+// forget drops the refused claims that are not orphans any more, given all there are up to a limit.
+func (r *rescue) forget(claims []int64) {
+	for id := range r.refused {
+		if _, found := slices.BinarySearch(claims, id); !found {
+			delete(r.refused, id)
+		}
+	}
+}
 
 func (s *Scheduler) runRescue(ctx context.Context) {
 	s.every(ctx, "rescue", s.o.Intervals.Rescue, func(ctx context.Context) (time.Duration, error) {
-		found, err := s.rescueOnce(ctx)
-		if found == orphansPerQuery {
+		more, err := s.rescueOnce(ctx)
+		if more {
 			return time.Millisecond, err
 		}
 		return 0, err
 	})
 }
 
-// rescueOnce releases claims whose worker is gone and gives how many it released. Rescue is a query repeated each second,
-// not an event: whatever was missed once is found the next time. Schedulers share the claims by shard; for a claim whose
-// shard nobody holds the others wait, for a lease's time at most.
-func (s *Scheduler) rescueOnce(ctx context.Context) (int, error) {
+// rescueOnce releases claims whose worker is gone, a page of them, and reports whether it is worth to go on at once.
+// Rescue is a query repeated each second, not an event: whatever was missed once is found the next time. Schedulers share
+// the claims by shard; for a claim whose shard nobody holds the others wait, for a lease's time at most. A claim that the
+// store refuses to release is tried again later; it holds up nobody else's.
+func (s *Scheduler) rescueOnce(ctx context.Context) (more bool, err error) {
+	limit := orphansPerQuery + min(len(s.rescue.refused), refusedMost)
 	qctx, cancel := s.query(ctx)
-	defer cancel()
-	claims, err := s.o.Store.OrphanClaims(qctx, orphansPerQuery)
+	claims, err := s.o.Store.OrphanClaims(qctx, limit)
+	cancel()
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	released := 0
-	for i, id := range claims {
+	s.rescue.forget(claims)
+	now, released, first := time.Now(), 0, true
+	for _, id := range claims {
+		if now.Before(s.rescue.refused[id].until) {
+			continue
+		}
 		// The first of a full page is anybody's: a page of claims of a shard without owner must not hide the others.
-		if !s.leases.holds(int(uint64(id)%task.Shards)) && (i > 0 || len(claims) < orphansPerQuery) {
+		anybodys := first && len(claims) == limit
+		first = false
+		if !anybodys && !s.leases.holds(int(uint64(id)%task.Shards)) {
 			continue
 		}
 		rctx, cancel := s.query(ctx)
 		bells, err := s.o.Store.Release(rctx, id, nil, task.CauseLost)
 		cancel()
 		if err != nil {
-			return released, err
+			f := s.rescue.refuse(id, now) // also when nothing is refused, so that the others come first the next time
+			if stops(ctx, err) {
+				return false, err
+			}
+			s.o.Logger.Error("a dead worker's tasks cannot be released", "claim", id, "again_in", f.wait, "err", err)
+			continue
 		}
 		released++
 		s.rescuedBells(id, bells)
 	}
-	return released, nil
+	return released > 0 && len(claims) == limit, nil
 }
 
 // rescuedBells counts and rings what a release gave back: the bells of own lanes at once or at their time; those of other

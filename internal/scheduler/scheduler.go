@@ -19,6 +19,7 @@ type Scheduler struct {
 	inbox   *inbox
 	ahead   *lookAhead
 	loop    *loop
+	rescue  rescue
 	rescued atomic.Bool // Recover ran
 
 	goodAt atomic.Int64 // monotonic ns since start of the last good look
@@ -47,7 +48,7 @@ func New(o Options) (*Scheduler, error) {
 
 // Recover declares every worker of the database gone and releases what they ran. It is for a scheduler that is Alone, and
 // must be done before this process's own worker registers; Run does it when it was not done before. Without Alone it does
-// nothing.
+// nothing. Its error is that the database is away; a claim that cannot be released is left to Run, which tries it again.
 func (s *Scheduler) Recover(ctx context.Context) error {
 	if !s.o.Alone || s.rescued.Load() {
 		return nil
@@ -61,8 +62,8 @@ func (s *Scheduler) Recover(ctx context.Context) error {
 	}
 	s.rescued.Store(true)
 	for {
-		found, err := s.rescueOnce(ctx)
-		if err != nil || found == 0 {
+		more, err := s.rescueOnce(ctx)
+		if err != nil || !more {
 			return err
 		}
 	}
