@@ -139,8 +139,7 @@ func (e *Engine) watchdog() {
 		for _, p := range pairs {
 			if l := silent[p.LaneID]; l != nil && p.MinDue < old {
 				delete(silent, p.LaneID)
-				e.log.Warn("lane is silent though it has due tasks: reconnecting", "lane", l.Topic())
-				e.bear(l)
+				e.log.Warn("lane is silent though it has due tasks: reconnecting", "lane", e.bear(l))
 				l.inlet.Reconnect()
 			}
 		}
@@ -162,10 +161,12 @@ func (e *Engine) silent() map[int32]*lane {
 	return out
 }
 
-// bear notes that a lane was reconnected: its silence is borne twice as long from now on, until it is heard of.
-func (e *Engine) bear(l *lane) {
+// bear notes that a lane was reconnected: its silence is borne twice as long from now on, until it is heard of. It gives
+// the lane's topic, which is read under the lock because the rest of the row may change.
+func (e *Engine) bear(l *lane) (topic string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l.heardNs = e.mono.ns()
 	l.quietNs = min(2*max(l.quietNs, int64(e.o.WatchdogAfter)), int64(5*time.Minute))
+	return l.Topic()
 }
