@@ -107,7 +107,7 @@ const (
 
 // admit decides about one bell. The lock is held.
 func (r *Ringer) admit(b task.Rung, nowMicros int64) verdict {
-	if b.Kind != task.StartBell {
+	if !b.Kind.Starts() {
 		return dropped
 	}
 	lane, known := r.o.Lanes.Lane(b.LaneID)

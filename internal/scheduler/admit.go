@@ -15,11 +15,11 @@ const (
 	rescanPages = 32
 )
 
-// admit says how many of n tasks of an app may be rung in a lane now: all or none of them while pause is the only limit.
+// admit says how many of n tasks of an app may be rung in a lane now: all or none of them as long as no limit counts tasks.
 // It is the one place for pauses, rates and concurrency: what may not run is not rung, so nothing spins and no attempt is
 // used.
 func (p *loop) admit(l *laneState, app int32, n int) int {
-	if l.lane.Paused || p.apps[app].Paused {
+	if l.lane.Paused || p.apps[app].Paused || l.full(app) {
 		return 0
 	}
 	return n
@@ -60,7 +60,7 @@ func (p *loop) fill(ctx context.Context, l *laneState, now time.Time) error {
 		if l.unclaimed > 0 && l.unclaimed+n > w {
 			return nil
 		}
-		r := a.dequeue()
+		r := l.dequeue(a)
 		l.drr.charge(id, n)
 		l.track(&rungBell{bell: r.Bell, n: n, pressing: true, rungAt: now})
 		batch, refused = append(batch, r), 0
@@ -116,7 +116,7 @@ func readLimit(l *laneState, want int) int {
 func (p *loop) dueBells(ctx context.Context, l *laneState, a *appState, after task.BellAfter, limit int) ([]task.Bell, error) {
 	ctx, cancel := p.s.query(ctx)
 	defer cancel()
-	return p.s.o.Store.DueBells(ctx, l.lane.ID, a.id, p.s.o.Clock.Now(), after, limit)
+	return p.s.o.Store.DueBells(ctx, l.lane.ID, a.id, l.kind, p.s.o.Clock.Now(), after, limit)
 }
 
 // advance notes how far a page went that follows on the cursor, or covers it.
@@ -144,7 +144,7 @@ func (p *loop) takeIn(l *laneState, a *appState, bells []task.Bell) {
 		if b.Direct && p.leaveToWriter(l, b, now) {
 			continue
 		}
-		a.enqueue(task.Rung{Bell: b})
+		l.enqueue(a, task.Rung{Bell: b})
 	}
 }
 
@@ -155,7 +155,8 @@ func (p *loop) rescan(ctx context.Context, l *laneState, a *appState, now time.T
 	if now.Before(a.rescan) || p.admit(l, a.id, 1) == 0 {
 		return nil
 	}
-	a.rescan = now.Add(p.s.o.Intervals.Rescan)
+	begin := time.Now()
+	defer func() { a.rescan = now.Add(max(p.s.o.Intervals.Rescan, lookShare*time.Since(begin))) }()
 	var after task.BellAfter
 	for range rescanPages {
 		bells, err := p.dueBells(ctx, l, a, after, readMax)

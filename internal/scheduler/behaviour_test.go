@@ -666,7 +666,7 @@ func TestPausedLaneStaysSmall(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if l := s.loop.lanes[1]; l != nil && l.apps[1] != nil && len(l.apps[1].ahead) > 600 {
+		if l := s.loop.lanes[laneKey{id: 1}]; l != nil && l.apps[1] != nil && len(l.apps[1].ahead) > 600 {
 			t.Errorf("holds %d bells", len(l.apps[1].ahead))
 		}
 		m.addLane(1, "q")

@@ -54,8 +54,8 @@ func (i *instant) BellsLeft(ctx context.Context, ids []int64) (map[int64]int, er
 	return left, err
 }
 
-func (i *instant) DueBells(ctx context.Context, lane, app int32, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
-	bells, err := i.Store.DueBells(ctx, lane, app, now, after, limit)
+func (i *instant) DueBells(ctx context.Context, lane, app int32, kind task.BellKind, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
+	bells, err := i.Store.DueBells(ctx, lane, app, kind, now, after, limit)
 	if len(bells) == limit {
 		return bells, err // a full page stays one
 	}

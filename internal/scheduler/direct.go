@@ -60,7 +60,7 @@ func (p *loop) reclaimDirect(l *laneState, now time.Time) {
 			continue
 		}
 		l.forget(now, r, false)
-		l.app(r.bell.AppID).enqueue(task.Rung{Bell: r.bell})
+		l.enqueue(l.app(r.bell.AppID), task.Rung{Bell: r.bell})
 	}
 }
 

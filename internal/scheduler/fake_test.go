@@ -40,8 +40,14 @@ type memStore struct {
 	tuned   int
 	claimed map[int64]int // bell id to tasks claimed, ever
 	lost    []task.Bell   // what the next audit mends
-	rows    []bool        // tasks by id from 1, for the purge: true is purgeable
-	steps   int           // of the purge
+	kinds   []task.KindRow
+	kindOf  map[int64]int32 // bell id to the kind of its tasks
+	body    []byte          // of every task
+	pairs   int             // calls of DuePairs
+	glances int             // calls of ShardsDue
+	lefts   int             // calls of BellsLeft
+	rows    []bool          // tasks by id from 1, for the purge: true is purgeable
+	steps   int             // of the purge
 }
 
 type memLease struct {
@@ -51,7 +57,7 @@ type memLease struct {
 
 func newMemStore() *memStore {
 	return &memStore{nextID: 1000, lanes: map[int32]task.Lane{}, apps: map[int32]task.App{}, bells: map[int64]task.Bell{}, workers: map[int64]task.Worker{},
-		claims: map[int64]task.Claim{}, leases: map[string]memLease{}, claimed: map[int64]int{}}
+		claims: map[int64]task.Claim{}, leases: map[string]memLease{}, claimed: map[int64]int{}, kindOf: map[int64]int32{}}
 }
 
 func (m *memStore) lock() (func(), error) {
@@ -244,9 +250,9 @@ func (m *memStore) LookAhead(_ context.Context, shard int, from, to int64, limit
 	})
 }
 
-func (m *memStore) DueBells(_ context.Context, lane, app int32, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
+func (m *memStore) DueBells(_ context.Context, lane, app int32, kind task.BellKind, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
 	return m.some(limit, func(b task.Bell) bool {
-		return b.LaneID == lane && b.AppID == app && b.DueAt <= now && later(positionOf(b), after)
+		return b.LaneID == lane && b.AppID == app && b.Kind == kind && b.DueAt <= now && later(positionOf(b), after)
 	})
 }
 
@@ -256,17 +262,44 @@ func (m *memStore) DuePairs(context.Context) (out []task.LaneApp, err error) {
 		return nil, err
 	}
 	defer unlock()
-	least := map[laneApp]int64{}
+	m.pairs++
+	least := map[pairKey]int64{}
 	for _, b := range m.bells {
-		k := laneApp{b.LaneID, b.AppID}
+		k := pairKey{keyOf(b), b.AppID}
 		if due, ok := least[k]; !ok || b.DueAt < due {
 			least[k] = b.DueAt
 		}
 	}
 	for k, due := range least {
-		out = append(out, task.LaneApp{LaneID: k.lane, AppID: k.app, MinDue: due})
+		out = append(out, task.LaneApp{LaneID: k.id, AppID: k.app, Kind: k.kind, MinDue: due})
 	}
 	return out, nil
+}
+
+func (m *memStore) ShardsDue(context.Context) (map[int]int64, error) {
+	unlock, err := m.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	m.glances++
+	out := map[int]int64{}
+	for _, b := range m.bells {
+		shard := task.ShardOf(b.LaneID)
+		if due, ok := out[shard]; !ok || b.DueAt < due {
+			out[shard] = b.DueAt
+		}
+	}
+	return out, nil
+}
+
+func (m *memStore) Kinds(context.Context) ([]task.KindRow, error) {
+	unlock, err := m.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return slices.Clone(m.kinds), nil
 }
 
 func (m *memStore) BellsLeft(_ context.Context, ids []int64) (map[int64]int, error) {
@@ -275,6 +308,7 @@ func (m *memStore) BellsLeft(_ context.Context, ids []int64) (map[int64]int, err
 		return nil, err
 	}
 	defer unlock()
+	m.lefts++
 	out := map[int64]int{}
 	for _, id := range ids {
 		if b, ok := m.bells[id]; ok {
@@ -293,7 +327,7 @@ func (m *memStore) Rungs(_ context.Context, bells []task.Bell) ([]task.Rung, err
 	out := bare(bells)
 	for i := range out {
 		for _, id := range out[i].TaskIDs {
-			out[i].Items = append(out[i].Items, task.Item{ID: id})
+			out[i].Items = append(out[i].Items, task.Item{ID: id, KindID: m.kindOf[out[i].ID], Body: m.body})
 		}
 	}
 	return out, nil

@@ -18,9 +18,10 @@ type inbox struct {
 
 // pressed is what became of one job.
 type pressed struct {
-	laneID int32
+	lane   laneKey
 	ids    []int64
-	gen    int64 // the publisher's generation before it was published
+	parked map[int64]string // not published, with a kind that no worker runs; nil: none
+	gen    int64            // the publisher's generation before it was published
 	err    error
 }
 

@@ -62,16 +62,16 @@ func (a *lookAhead) popDue(most int) (due []task.Rung, wait time.Duration) {
 
 // handOver rings the first tasks of each uncontended lane at once, and gives the rest to the bell loop.
 func (a *lookAhead) handOver(due []task.Rung) {
-	byLane := make(map[int32][]task.Rung)
+	byLane := make(map[laneKey][]task.Rung)
 	for _, r := range due {
 		if a.s.leases.owns(r.LaneID) {
-			byLane[r.LaneID] = append(byLane[r.LaneID], r)
+			byLane[keyOf(r.Bell)] = append(byLane[keyOf(r.Bell)], r)
 			continue
 		}
 		a.taken([]task.Rung{r})
 	}
-	for id, rungs := range byLane {
-		now := a.ringFirst(id, rungs)
+	for key, rungs := range byLane {
+		now := a.ringFirst(key, rungs)
 		rest := rungs[now:]
 		a.s.inbox.put(func(i *inbox) { i.due = append(i.due, rest...) })
 	}
@@ -79,10 +79,10 @@ func (a *lookAhead) handOver(due []task.Rung) {
 
 // ringFirst rings what an idle lane has room for and gives how many bells that were: first 32 tasks alone, then the rest
 // of the window. Lanes with a backlog, pauses, or several apps go through the loop, which is fair.
-func (a *lookAhead) ringFirst(laneID int32, rungs []task.Rung) int {
+func (a *lookAhead) ringFirst(key laneKey, rungs []task.Rung) int {
 	views := a.s.view.lanes.Load()
-	lane, known := views.lanes[laneID]
-	room := a.s.loop.room(laneID)
+	lane, known := views.lanes[key.id]
+	room := a.s.loop.room(key)
 	if !known || lane.Paused || room <= 0 {
 		return 0
 	}
@@ -98,7 +98,7 @@ func (a *lookAhead) ringFirst(laneID int32, rungs []task.Rung) int {
 			first = n
 		}
 	}
-	a.s.loop.took(laneID, tasks)
+	a.s.loop.took(key, tasks)
 	a.send(lane, rungs[:first])
 	a.send(lane, rungs[first:n])
 	return n

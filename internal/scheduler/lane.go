@@ -8,19 +8,38 @@ import (
 	"github.com/taskweir/taskweir/internal/task"
 )
 
-// laneState is all that the bell loop knows of a lane that it owns.
+// laneKey names what has a window of its own: the bells of one kind of a lane. Commands have slots of their own, so that
+// those that wait for one must not fill the window of the other tasks.
+type laneKey struct {
+	id   int32
+	kind task.BellKind
+}
+
+func keyOf(b task.Bell) laneKey { return laneKey{b.LaneID, b.Kind} }
+
+// laneState is all that the bell loop knows of the bells of one kind of a lane that it owns.
 type laneState struct {
 	lane  task.Lane
-	slots int     // of workers that serve it
-	done  float64 // attempts per second that the workers report
-	runMs float64 // mean run time; 0: not known
+	kind  task.BellKind
+	main  *laneState // of the lane's plain bells, which decides about credit; nil for that itself
+	slots int        // of workers that serve it
+	done  float64    // attempts per second that the workers report
+	runMs float64    // mean run time; 0: not known
 
 	apps map[int32]*appState
 	drr  drr
 
 	rung      map[int64]*rungBell
-	unclaimed int // tasks in rung
+	unclaimed int // tasks in rung that count in the window
 	meter     meter
+	stuck     map[int32]int // by app, tasks in rung that nobody takes although slots are free
+	parked    map[int32]int // by app, bells in rung that are not published, as no worker runs their kinds
+	stuckAt   time.Time     // last look at what is left of the stuck
+	taken     int           // tasks that were seen to be claimed in this poll
+	freeFrom  time.Time     // the workers have had free slots since; zero: they have none
+	claimedAt time.Time     // something was claimed last
+
+	held int // bytes of payloads in the apps' ahead
 
 	pollAt   time.Time // next look at what is left of rung
 	pollWait time.Duration
@@ -59,14 +78,16 @@ type rungBell struct {
 	kept     bool // with direct: its writer keeps the timer
 	pressing bool // a job holds it
 	failed   bool // its last publish failed
+	aside    aside
 	gen      int64
 	rungAt   time.Time
 	nextAt   time.Time // rung again then
 	interval time.Duration
 }
 
-func newLaneState(l task.Lane) *laneState {
-	return &laneState{lane: l, apps: make(map[int32]*appState), rung: make(map[int64]*rungBell), room: new(atomic.Int64)}
+func newLaneState(l task.Lane, kind task.BellKind) *laneState {
+	return &laneState{lane: l, kind: kind, apps: make(map[int32]*appState), rung: make(map[int64]*rungBell), room: new(atomic.Int64),
+		stuck: make(map[int32]int), parked: make(map[int32]int)}
 }
 
 // app gives the state of an app, made at first use.
@@ -91,7 +112,7 @@ func (l *laneState) known(a *appState, id int64) bool {
 }
 
 // enqueue puts bells that are due among those to be rung, in order.
-func (a *appState) enqueue(rungs ...task.Rung) {
+func (l *laneState) enqueue(a *appState, rungs ...task.Rung) {
 	sorted := true
 	for _, r := range rungs {
 		if a.inHead[r.ID] {
@@ -101,6 +122,7 @@ func (a *appState) enqueue(rungs ...task.Rung) {
 			sorted = false
 		}
 		a.inHead[r.ID] = true
+		l.held += bodyBytes(r)
 		a.ahead = append(a.ahead, r)
 	}
 	if !sorted {
@@ -116,19 +138,33 @@ func (a *appState) enqueue(rungs ...task.Rung) {
 func less(x, y task.Rung) bool { return x.DueAt < y.DueAt || x.DueAt == y.DueAt && x.ID < y.ID }
 
 // dequeue takes the first bell.
-func (a *appState) dequeue() task.Rung {
+func (l *laneState) dequeue(a *appState) task.Rung {
 	r := a.ahead[0]
 	a.ahead[0] = task.Rung{}
 	a.ahead = a.ahead[1:]
 	delete(a.inHead, r.ID)
+	l.held -= bodyBytes(r)
 	return r
+}
+
+// unload drops the payloads of bells that will not be rung soon: they are read again.
+func (l *laneState) unload() {
+	if l.held == 0 {
+		return
+	}
+	for _, a := range l.apps {
+		for i := range a.ahead {
+			a.ahead[i].Items = nil
+		}
+	}
+	l.held = 0
 }
 
 // track remembers a bell as rung.
 func (l *laneState) track(r *rungBell) {
 	if l.rung[r.bell.ID] == nil {
 		l.rung[r.bell.ID] = r
-		l.unclaimed += r.n
+		l.count(r, r.n)
 	}
 }
 
@@ -138,7 +174,7 @@ func (l *laneState) forget(now time.Time, r *rungBell, claimed bool) {
 		return
 	}
 	delete(l.rung, r.bell.ID)
-	l.unclaimed -= r.n
+	l.count(r, -r.n)
 	if claimed {
 		l.meter.add(now, r.n)
 	}

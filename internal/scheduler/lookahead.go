@@ -25,7 +25,7 @@ type lookAhead struct {
 	s    *Scheduler
 	wake chan struct{}
 
-	pairs atomic.Pointer[[]task.LaneApp] // as the bell loop saw them last
+	due atomic.Pointer[map[int]int64] // earliest due time by shard, as the bell loop saw it last
 
 	mu    sync.Mutex
 	heap  bellHeap
@@ -57,7 +57,9 @@ func (h *bellHeap) Pop() any {
 }
 
 func newLookAhead(s *Scheduler) *lookAhead {
-	return &lookAhead{s: s, wake: make(chan struct{}, 1), held: make(map[int64]bool), writers: make(map[int64]int64)}
+	a := &lookAhead{s: s, wake: make(chan struct{}, 1), held: make(map[int64]bool), writers: make(map[int64]int64)}
+	a.due.Store(&map[int]int64{})
+	return a
 }
 
 // holding reports whether a bell waits here for its instant.
@@ -100,11 +102,13 @@ func (a *lookAhead) runLoad(ctx context.Context) {
 	})
 }
 
-// load reads what is due within the horizon in the shards that have anything.
+// load reads what is due within the horizon in the shards that have anything, as of the loop's last look, so that an idle
+// system is not asked sixteen times a second. What is written after that look is due in 2 s or more, or its writer keeps the
+// timer.
 func (a *lookAhead) load(ctx context.Context) error {
 	now := a.s.o.Clock.Now()
 	a.forgetWriters(now)
-	for shard, due := range a.shardsDue() {
+	for shard, due := range *a.due.Load() {
 		if due > now+horizonMs || !a.s.leases.holds(shard) {
 			continue
 		}
@@ -132,15 +136,10 @@ func (a *lookAhead) forgetWriters(now int64) {
 	}
 }
 
-// shardsDue gives the earliest due time of each shard, from the loop's last look, so that an idle system is not asked
-// sixteen times a second. What is written after that look is due in 2 s or more, or its writer keeps the timer.
-func (a *lookAhead) shardsDue() map[int]int64 {
+// shardsOf gives the earliest due time of each shard that has any.
+func shardsOf(pairs []task.LaneApp) map[int]int64 {
 	out := make(map[int]int64)
-	pairs := a.pairs.Load()
-	if pairs == nil {
-		return out
-	}
-	for _, p := range *pairs {
+	for _, p := range pairs {
 		shard := task.ShardOf(p.LaneID)
 		if due, known := out[shard]; !known || p.MinDue < due {
 			out[shard] = p.MinDue
@@ -167,8 +166,6 @@ func (a *lookAhead) wanted(bells []task.Bell) []task.Bell {
 	}
 	return out
 }
-
-type laneApp struct{ lane, app int32 }
 
 // add reads payloads and puts bells into the heap.
 func (a *lookAhead) add(ctx context.Context, bells []task.Bell) error {

@@ -11,17 +11,22 @@ import (
 )
 
 const (
-	aheadMax  = 16_384                // bells of one (lane, app) held with their payloads
-	lookBusy  = 10 * time.Millisecond // between two looks for due pairs while lanes are refilled
-	lookShare = 20                    // at most one part in this of the time is spent looking …
-	lookRare  = 50 * time.Millisecond // … as long as that does not mean to look more rarely than this
+	aheadMax   = 16_384                // bells of one (lane, app) that wait to be rung
+	aheadBytes = 16 << 20              // bytes of payloads held for bells that wait to be rung; bells beyond are held without
+	lookBusy   = 10 * time.Millisecond // between two looks for due pairs while lanes are refilled
+	lookShare  = 20                    // at most one part in this of the time is spent looking …
+	lookRare   = 50 * time.Millisecond // … as long as that does not mean to look more rarely than this
+	lookMost   = 2 * time.Second       // … which is no bound where nothing says that more may be due; then it is this
+	lookLeast  = 4                     // … or to spend more than one part in this and one of the time
 )
 
 // loop is the bell loop. Its fields belong to its goroutine, but rooms and busy.
 type loop struct {
 	s     *Scheduler
-	lanes map[int32]*laneState
+	lanes map[laneKey]*laneState
 	apps  map[int32]task.App
+
+	alarmed map[[2]string]time.Time // queue and kind, and when it was last said that no worker runs it
 
 	gen      int64 // the publisher's generation
 	wokeAt   time.Time
@@ -34,12 +39,12 @@ type loop struct {
 	metricAt time.Time
 	b        backoff
 
-	rooms sync.Map    // lane id to *atomic.Int64
+	rooms sync.Map    // laneKey to *atomic.Int64
 	busy  atomic.Bool // something is due or rung
 }
 
 func newLoop(s *Scheduler) *loop {
-	return &loop{s: s, lanes: make(map[int32]*laneState), b: backoff{log: s.o.Logger, what: "ring bells"}}
+	return &loop{s: s, lanes: make(map[laneKey]*laneState), alarmed: make(map[[2]string]time.Time), b: backoff{log: s.o.Logger, what: "ring bells"}}
 }
 
 func (p *loop) run(ctx context.Context) {
@@ -77,10 +82,8 @@ func (p *loop) tick(ctx context.Context) (time.Duration, error) {
 	p.gen = p.s.o.Publisher.Generation()
 	p.refreshViews()
 	p.takeInbox(time.Now())
-	for _, l := range p.lanes {
-		if err := p.poll(ctx, l, time.Now()); err != nil {
-			return 0, err
-		}
+	if err := p.pollAll(ctx, time.Now()); err != nil {
+		return 0, err
 	}
 	if err := p.look(ctx); err != nil {
 		return 0, err
@@ -116,28 +119,31 @@ func (p *loop) serve(ctx context.Context, l *laneState) error {
 
 // roomOf is how many tasks the instants may ring without asking.
 func (p *loop) roomOf(l *laneState, now time.Time) int {
-	if l.backlog() > 0 || l.lane.Paused || now.Before(l.stalled) {
+	if len(l.stuck)+len(l.parked) > 0 || l.backlog() > 0 || l.lane.Paused || now.Before(l.stalled) {
 		return 0
 	}
 	return l.window(now) - l.unclaimed
 }
 
 // room is the same for other goroutines.
-func (p *loop) room(laneID int32) int {
-	if v, ok := p.rooms.Load(laneID); ok {
+func (p *loop) room(key laneKey) int {
+	if v, ok := p.rooms.Load(key); ok {
 		return int(v.(*atomic.Int64).Load())
 	}
-	lane, ok := p.s.view.lanes.Load().lanes[laneID]
+	lane, ok := p.s.view.lanes.Load().lanes[key.id]
 	if !ok || lane.Paused {
 		return 0
 	}
 	workers := p.s.view.workers.Load()
-	return windowSize(workers.slots(lane.Queue), workers.rate[laneID])
+	if key.kind == task.ShellBell {
+		return windowSize(workers.shellSlots(lane.Queue), 0)
+	}
+	return windowSize(workers.slots(lane.Queue), workers.rate[key.id])
 }
 
 // took says that the instants rang n tasks.
-func (p *loop) took(laneID int32, n int) {
-	if v, ok := p.rooms.Load(laneID); ok {
+func (p *loop) took(key laneKey, n int) {
+	if v, ok := p.rooms.Load(key); ok {
 		v.(*atomic.Int64).Add(int64(-n))
 	}
 }
@@ -145,44 +151,71 @@ func (p *loop) took(laneID int32, n int) {
 // refreshViews takes over new readings of lanes, apps and workers, and drops lanes that are not this scheduler's.
 func (p *loop) refreshViews() {
 	views, workers := p.s.view.lanes.Load(), p.s.view.workers.Load()
-	for id := range p.lanes {
-		if !p.s.leases.owns(id) {
-			delete(p.lanes, id)
-			p.rooms.Delete(id)
+	for key := range p.lanes {
+		if !p.s.leases.owns(key.id) {
+			delete(p.lanes, key)
+			p.rooms.Delete(key)
 		}
 	}
 	if views == p.views && workers == p.workers {
 		return
 	}
+	now := time.Now()
+	paused := newlyPaused(p.apps, views.apps)
+	crew := p.workers != nil && p.workers.crew != workers.crew
 	p.views, p.workers, p.apps = views, workers, views.apps
-	for id, l := range p.lanes {
-		if lane, ok := views.lanes[id]; ok {
+	for key, l := range p.lanes {
+		if lane, ok := views.lanes[key.id]; ok {
 			l.lane = lane
 		}
 		p.measureWorkers(l)
+		for _, app := range paused {
+			l.leave(now, app)
+		}
+		if crew {
+			l.unpark(now)
+		}
 	}
 }
 
+// newlyPaused lists apps that are paused since the last reading.
+func newlyPaused(was, is map[int32]task.App) (out []int32) {
+	for id, a := range is {
+		if a.Paused && !was[id].Paused {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
 func (p *loop) measureWorkers(l *laneState) {
+	if l.kind == task.ShellBell {
+		l.slots = p.workers.shellSlots(l.lane.Queue)
+		return
+	}
 	l.slots, l.done = p.workers.slots(l.lane.Queue), p.workers.rate[l.lane.ID]
+	l.measureFree(time.Now(), p.workers.free(l.lane.Queue))
 	if ms := p.workers.runMs[l.lane.ID]; ms > 0 {
 		l.runMs = ms
 	}
 }
 
 // lane gives the state of a lane that this scheduler owns and knows; nil for others.
-func (p *loop) lane(id int32) *laneState {
-	if l := p.lanes[id]; l != nil {
+func (p *loop) lane(key laneKey) *laneState {
+	if l := p.lanes[key]; l != nil {
 		return l
 	}
-	lane, ok := p.views.lanes[id]
-	if !ok || !p.s.leases.owns(id) {
+	lane, ok := p.views.lanes[key.id]
+	if !ok || !p.s.leases.owns(key.id) {
 		return nil
 	}
-	l := newLaneState(lane)
+	l := newLaneState(lane, key.kind)
+	if key.kind != task.StartBell {
+		l.main = p.lane(laneKey{key.id, task.StartBell})
+	}
 	p.measureWorkers(l)
-	p.lanes[id] = l
-	p.rooms.Store(id, l.room)
+	p.lanes[key] = l
+	p.rooms.Store(key, l.room)
 	return l
 }
 
@@ -190,27 +223,45 @@ func (p *loop) lane(id int32) *laneState {
 func (p *loop) takeInbox(now time.Time) {
 	results, due, rung := p.s.inbox.take()
 	for _, j := range rung {
-		if l := p.lane(j.lane.ID); l != nil {
+		if l := p.lane(keyOf(j.rungs[0].Bell)); l != nil {
 			for _, r := range j.rungs {
+				if p.apps[r.AppID].Paused {
+					continue // read again when the app goes on
+				}
 				l.track(&rungBell{bell: r.Bell, n: len(r.TaskIDs), pressing: true, rungAt: now})
 			}
 		}
 		p.s.ahead.taken(j.rungs)
 	}
+	held := p.held(due)
 	for _, r := range due {
-		if l := p.lane(r.LaneID); l != nil {
-			// What may not be rung, or is too much, is read again when its turn comes.
+		if l := p.lane(keyOf(r.Bell)); l != nil {
+			// What may not be rung, or is too much, is read again when its turn comes; so are payloads, where they would wait.
 			if a := l.app(r.AppID); !l.known(a, r.ID) && len(a.ahead) < aheadMax && p.admit(l, r.AppID, 1) > 0 {
-				a.enqueue(r)
+				if held >= aheadBytes || now.Before(l.stalled) || l.unclaimed >= l.window(now) {
+					r.Items = nil
+				}
+				held += bodyBytes(r)
+				l.enqueue(a, r)
 			}
 		}
 	}
 	p.s.ahead.taken(due)
 	for _, res := range results {
-		if l := p.lanes[res.laneID]; l != nil {
+		if l := p.lanes[res.lane]; l != nil {
 			p.pressedResult(l, res, now)
 		}
 	}
+}
+
+// held is how many bytes of payloads wait to be rung, if it matters for what comes.
+func (p *loop) held(coming []task.Rung) (n int) {
+	if len(coming) > 0 {
+		for _, l := range p.lanes {
+			n += l.held
+		}
+	}
+	return n
 }
 
 // look asks which pairs have bells, often while there is work and rarely while there is none.
@@ -219,6 +270,12 @@ func (p *loop) look(ctx context.Context) error {
 	if start.Before(p.lookAt) && start.Before(p.dueAt()) && !p.lookNow(start) {
 		return nil
 	}
+	if !p.busy.Load() {
+		if due, err := p.glance(ctx); err != nil || !due {
+			return err
+		}
+		start = time.Now()
+	}
 	qctx, cancel := p.s.query(ctx)
 	defer cancel()
 	pairs, err := p.s.o.Store.DuePairs(qctx)
@@ -226,15 +283,43 @@ func (p *loop) look(ctx context.Context) error {
 		return err
 	}
 	p.s.sawDatabase()
-	p.s.ahead.pairs.Store(&pairs)
+	shards := shardsOf(pairs)
+	p.s.ahead.due.Store(&shards)
 	p.lookedAt = time.Now()
 	p.learnCost(p.lookedAt.Sub(start))
-	p.lookAt = p.lookedAt.Add(p.s.o.Intervals.Look)
+	p.lookAt = p.lookedAt.Add(max(p.s.o.Intervals.Look, min(p.lookCost*lookShare, lookMost)))
 	if err := p.readViews(ctx, pairs); err != nil {
 		return err
 	}
 	p.takePairs(pairs)
 	return nil
+}
+
+// glance asks an idle system whether anything is due. It costs the same however many apps and lanes have bells that are due
+// later; only when some are due now the pairs are listed.
+func (p *loop) glance(ctx context.Context) (due bool, err error) {
+	ctx, cancel := p.s.query(ctx)
+	defer cancel()
+	shards, err := p.s.o.Store.ShardsDue(ctx)
+	if err != nil {
+		return false, err
+	}
+	p.s.sawDatabase()
+	p.s.ahead.due.Store(&shards)
+	p.lookedAt = time.Now()
+	p.lookAt = p.lookedAt.Add(p.s.o.Intervals.Look)
+	p.dueNext = 0
+	now := p.s.o.Clock.Now()
+	for shard, at := range shards {
+		switch {
+		case !p.s.leases.holds(shard):
+		case at <= now:
+			due = true
+		case p.dueNext == 0 || at < p.dueNext:
+			p.dueNext = at
+		}
+	}
+	return due, nil
 }
 
 // dueAt is when to look because something becomes due that was not seen to be held for its instant.
@@ -260,8 +345,11 @@ func (p *loop) learnCost(took time.Duration) {
 
 // lookPause is how long after a look the next one may be, at the least.
 func (p *loop) lookPause(least time.Duration) time.Duration {
-	return min(max(least, p.lookCost*lookShare), lookRare)
+	return min(max(least, p.lookCost*lookShare), p.rare())
 }
+
+// rare is how rarely to look at the most: where a look costs much, because very many apps have bells, more rarely.
+func (p *loop) rare() time.Duration { return max(lookRare, lookLeast*p.lookCost) }
 
 // lookNow reports whether to look before its time: often while a lane is about to be refilled, so that a new app is seen
 // before more of an old one is rung; now and then while tasks are claimed.
@@ -271,11 +359,21 @@ func (p *loop) lookNow(now time.Time) bool {
 		return false
 	}
 	for _, l := range p.lanes {
-		if p.refillable(l, now) || since >= lookRare && l.meter.rate(now) > 0 {
+		if p.refillable(l, now) || since >= p.rare() && l.meter.rate(now) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// waiting tells how many apps have bells that are due and may be rung.
+func (p *loop) waiting(l *laneState) (apps int) {
+	for id, a := range l.apps {
+		if (len(a.ahead) > 0 || !a.tail) && p.admit(l, id, 1) > 0 {
+			apps++
+		}
+	}
+	return apps
 }
 
 // refillable reports whether a lane has bells that may be rung and room for them.
@@ -283,12 +381,7 @@ func (p *loop) refillable(l *laneState, now time.Time) bool {
 	if l.lane.Paused || now.Before(l.stalled) || l.unclaimed >= l.window(now) {
 		return false
 	}
-	for id, a := range l.apps {
-		if (len(a.ahead) > 0 || !a.tail) && p.admit(l, id, 1) > 0 {
-			return true
-		}
-	}
-	return false
+	return p.waiting(l) > 0
 }
 
 // readViews sees to it that what is known of lanes and apps is good enough to ring what is due.
@@ -322,11 +415,17 @@ func (p *loop) idle() bool {
 	return true
 }
 
+// pairKey names the bells of one kind of an app in a lane.
+type pairKey struct {
+	laneKey
+	app int32
+}
+
 // takePairs notes which apps have due bells and when the next becomes due.
 func (p *loop) takePairs(pairs []task.LaneApp) {
 	now := p.s.o.Clock.Now()
 	p.dueNext = 0
-	seen := make(map[laneApp]bool, len(pairs))
+	seen := make(map[pairKey]bool)
 	for _, pair := range pairs {
 		if !p.s.leases.owns(pair.LaneID) {
 			continue
@@ -337,15 +436,16 @@ func (p *loop) takePairs(pairs []task.LaneApp) {
 			}
 			continue
 		}
-		seen[laneApp{pair.LaneID, pair.AppID}] = true
-		if l := p.lane(pair.LaneID); l != nil {
+		key := laneKey{pair.LaneID, pair.Kind}
+		seen[pairKey{key, pair.AppID}] = true
+		if l := p.lane(key); l != nil {
 			a := l.app(pair.AppID)
 			a.look, a.minDue = true, pair.MinDue
 		}
 	}
-	for id, l := range p.lanes {
+	for key, l := range p.lanes {
 		for app, a := range l.apps {
-			if !seen[laneApp{id, app}] {
+			if !seen[pairKey{key, app}] {
 				a.minDue, a.look, a.tail = 0, false, true
 				if len(a.ahead) == 0 {
 					l.drr.deactivate(app)
@@ -383,11 +483,13 @@ func (p *loop) measure(now time.Time) {
 	debug := p.s.o.Logger.Enabled(context.Background(), slog.LevelDebug)
 	for _, l := range p.lanes {
 		if debug && !l.idle() {
-			p.s.o.Logger.Debug("lane", "topic", l.lane.Topic(), "window", l.window(now), "unclaimed", l.unclaimed, "perSecond", int(l.rate(now)),
+			p.s.o.Logger.Debug("lane", "topic", l.lane.Topic(), "window", l.window(now), "unclaimed", l.unclaimed, "stuck", len(l.stuck), "parked", len(l.parked), "perSecond", int(l.rate(now)),
 				"reported", int(l.done), "runMs", l.runMs, "slots", l.slots, "apps", l.backlog(), "credit", p.creditOf(l), "bellSize", l.lane.BellSize, "poll", l.pollWait)
 		}
 		q := queues[l.lane.Queue]
-		q.slots += p.workers.busy[l.lane.ID] + float64(l.unclaimed)
+		if q.slots += float64(l.unclaimed); l.main == nil {
+			q.slots += p.workers.busy[l.lane.ID]
+		}
 		for _, a := range l.apps {
 			if a.minDue > 0 && (q.minDue == 0 || a.minDue < q.minDue) {
 				q.minDue = a.minDue

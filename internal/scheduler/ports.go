@@ -20,6 +20,8 @@ type Store interface {
 	NewOwner(ctx context.Context) (int64, error)
 
 	Lanes(ctx context.Context) ([]task.Lane, error)
+	// Kinds lists every kind ever declared.
+	Kinds(ctx context.Context) ([]task.KindRow, error)
 	// TuneLane writes what writers re-read: credit and bell size.
 	TuneLane(ctx context.Context, laneID int32, credit, bellSize int) error
 	// Apps lists every app (weight, paused).
@@ -27,11 +29,14 @@ type Store interface {
 
 	// LookAhead lists start bells of a shard with from < due_at <= to, in due order.
 	LookAhead(ctx context.Context, shard int, from, to int64, limit int) ([]task.Bell, error)
-	// DuePairs lists the (lane, app) pairs that have start bells, each with its earliest due time, by skipping through
-	// the index: it never reads a bell per row.
+	// ShardsDue gives the earliest due time of the start bells, by shard; shards without any are left out. Its cost does
+	// not grow with bells, apps or lanes.
+	ShardsDue(ctx context.Context) (map[int]int64, error)
+	// DuePairs lists the (lane, app) pairs that have start bells, each with the earliest due time of each kind of them, by
+	// skipping through the index: it never reads a bell per row.
 	DuePairs(ctx context.Context) ([]task.LaneApp, error)
-	// DueBells lists start bells of a pair that are due by now, after a position, in (due_at, id) order.
-	DueBells(ctx context.Context, laneID, appID int32, now int64, after task.BellAfter, limit int) ([]task.Bell, error)
+	// DueBells lists start bells of one kind of a pair that are due by now, after a position, in (due_at, id) order.
+	DueBells(ctx context.Context, laneID, appID int32, kind task.BellKind, now int64, after task.BellAfter, limit int) ([]task.Bell, error)
 	// BellsLeft gives those of the ids that are still in the table, with how many tasks are left in each.
 	BellsLeft(ctx context.Context, ids []int64) (map[int64]int, error)
 	// Rungs reads what a message needs of the bells' tasks: bodies up to task.MaxInlineBody; tasks that do not wait in

@@ -79,12 +79,15 @@ func (p *press) run(ctx context.Context) {
 
 // print does one job.
 func (p *press) print(ctx context.Context, j job) {
-	res := pressed{laneID: j.lane.ID, ids: make([]int64, len(j.rungs))}
+	res := pressed{lane: keyOf(j.rungs[0].Bell), ids: make([]int64, len(j.rungs))}
 	for i, r := range j.rungs {
 		res.ids[i] = r.ID
 	}
 	res.gen = p.s.o.Publisher.Generation()
 	if res.err = p.load(ctx, &j); res.err == nil {
+		res.parked = p.park(ctx, &j)
+	}
+	if res.err == nil && len(j.rungs) > 0 {
 		pctx, cancel := context.WithTimeout(ctx, p.s.o.Intervals.Publish)
 		res.err = p.s.o.Publisher.Publish(pctx, j.lane, j.rungs)
 		cancel()
@@ -93,6 +96,32 @@ func (p *press) print(ctx context.Context, j job) {
 		p.count(j)
 	}
 	p.s.inbox.put(func(i *inbox) { i.results = append(i.results, res) })
+}
+
+// park takes out the bells that no worker can take anything of.
+func (p *press) park(ctx context.Context, j *job) (out map[int64]string) {
+	runs := p.s.view.runs(ctx, j.lane.Queue)
+	if runs == nil {
+		return nil
+	}
+	kept := j.rungs[:0:0]
+	for i, r := range j.rungs {
+		kind, none := runs.none(r.Items)
+		switch {
+		case none:
+			if out == nil {
+				out = make(map[int64]string)
+				kept = append(kept, j.rungs[:i]...)
+			}
+			out[r.ID] = kind
+		case out != nil:
+			kept = append(kept, r)
+		}
+	}
+	if out != nil {
+		j.rungs = kept
+	}
+	return out
 }
 
 // load reads what the messages need of the tasks. Tasks that do not wait any more are left out of the items; a bell none

@@ -240,7 +240,7 @@ func TestOnRealParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bells, err := s.DueBells(context.Background(), other.ID, x.app, s.Clock().Now(), task.BellAfter{}, 10)
+		bells, err := s.DueBells(context.Background(), other.ID, x.app, task.StartBell, s.Clock().Now(), task.BellAfter{}, 10)
 		if err != nil || len(bells) == 0 {
 			t.Fatalf("bells %v, err %v", bells, err)
 		}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -11,6 +12,8 @@ const (
 	pollMin     = 2 * time.Millisecond
 	pollBusy    = 50 * time.Millisecond
 	pollMax     = 100 * time.Millisecond
+	pollRare    = time.Second // … in a lane in which nothing was claimed for pollQuiet
+	pollQuiet   = 2 * time.Second
 	idsPerQuery = 500
 	reringLook  = 100 * time.Millisecond
 	reringBatch = jobBells
@@ -25,40 +28,51 @@ func (l *laneState) pollSoon(now time.Time) {
 	}
 }
 
-// poll asks which rung bells of a lane are still in the table: rung and gone is claimed.
-func (p *loop) poll(ctx context.Context, l *laneState, now time.Time) error {
-	if len(l.rung) == 0 {
-		l.pollAt = time.Time{}
-		return nil
-	}
-	if now.Before(l.pollAt) {
-		return nil
-	}
-	claimed := 0
-	ids := make([]int64, 0, min(len(l.rung), idsPerQuery))
-	ask := func() error {
-		n, err := p.askLeft(ctx, l, ids)
-		claimed += n
-		ids = ids[:0]
-		return err
-	}
-	for id, r := range l.rung {
-		if r.pressing {
-			continue
+// pollAll asks which rung bells are still in the table: rung and gone is claimed. Lanes whose time is near come along, so
+// that many lanes with a little each cost a few reads and not one for each.
+func (p *loop) pollAll(ctx context.Context, now time.Time) error {
+	var lanes []*laneState
+	due := false
+	for _, l := range p.lanes {
+		switch {
+		case len(l.rung) == 0:
+			l.pollAt = time.Time{}
+		case !now.Before(l.pollAt.Add(-l.pollWait / 2)):
+			lanes = append(lanes, l)
+			due = due || !now.Before(l.pollAt)
 		}
-		if ids = append(ids, id); len(ids) == idsPerQuery {
-			if err := ask(); err != nil {
-				return err
+	}
+	if !due {
+		return nil
+	}
+	var asked []rungIn
+	for _, l := range lanes {
+		withStuck := len(l.stuck) > 0 && now.Sub(l.stuckAt) >= stuckPoll
+		if l.taken = 0; withStuck {
+			l.stuckAt = now
+		}
+		for _, r := range l.rung {
+			if !r.pressing && (r.aside == notAside || r.aside == stuck && withStuck) {
+				asked = append(asked, rungIn{l, r})
 			}
 		}
 	}
-	if len(ids) > 0 {
-		if err := ask(); err != nil {
+	for part := range slices.Chunk(asked, idsPerQuery) {
+		if err := p.askLeft(ctx, part); err != nil {
 			return err
 		}
 	}
-	l.pollNext(time.Now(), claimed)
+	now = time.Now()
+	for _, l := range lanes {
+		l.pollNext(now, l.taken)
+	}
 	return nil
+}
+
+// rungIn is a rung bell of a lane.
+type rungIn struct {
+	l *laneState
+	r *rungBell
 }
 
 // pollNext looks again after about an eighth of a window was claimed; less and less often while nothing is.
@@ -67,37 +81,50 @@ func (l *laneState) pollNext(now time.Time, claimed int) {
 		eighth := time.Duration(float64(l.window(now)) / 8 / max(l.meter.rate(now), 1) * float64(time.Second))
 		l.pollWait = min(max(pollMin, eighth), pollBusy)
 	} else {
-		l.pollWait = min(max(pollMin, l.pollWait*3/2), pollMax)
+		most := pollMax
+		if now.Sub(l.claimedAt) > pollQuiet {
+			most = pollRare
+		}
+		l.pollWait = min(max(pollMin, l.pollWait*3/2), most)
 	}
 	l.pollAt = now.Add(l.pollWait)
 }
 
-// askLeft asks about some bells and gives how many tasks were claimed.
-func (p *loop) askLeft(ctx context.Context, l *laneState, ids []int64) (claimed int, err error) {
+// askLeft asks about some bells and notes in their lanes what was claimed.
+func (p *loop) askLeft(ctx context.Context, asked []rungIn) error {
+	ids := make([]int64, len(asked))
+	for i, x := range asked {
+		ids[i] = x.r.bell.ID
+	}
 	ctx, cancel := p.s.query(ctx)
 	defer cancel()
 	left, err := p.s.o.Store.BellsLeft(ctx, ids)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	now := time.Now()
-	for _, id := range ids {
-		r := l.rung[id]
-		n, still := left[id]
-		switch {
-		case r == nil:
-		case !still:
-			claimed += r.n
-			l.forget(now, r, true)
-		case n < r.n:
-			claimed += r.n - n
-			l.meter.add(now, r.n-n)
-			l.unclaimed -= r.n - n
-			r.n, r.direct = n, false
-			r.nextAt, r.interval = now.Add(p.s.o.Intervals.Rering), 0 // somebody has it and takes it bit by bit
-		}
+	for _, x := range asked {
+		n, still := left[x.r.bell.ID]
+		x.l.settle(now, x.r, n, still, p.s.o.Intervals.Rering)
 	}
-	return claimed, nil
+	return nil
+}
+
+// settle notes what is left of a bell.
+func (l *laneState) settle(now time.Time, r *rungBell, n int, still bool, again time.Duration) {
+	switch {
+	case !still:
+		l.taken += r.n
+		l.claimedAt = now
+		l.forget(now, r, true)
+	case n < r.n:
+		l.taken += r.n - n
+		l.claimedAt = now
+		l.meter.add(now, r.n-n)
+		l.count(r, n-r.n)
+		r.n, r.direct = n, false
+		r.rungAt, r.nextAt, r.interval = now, now.Add(again), 0 // somebody has it and takes it bit by bit
+	}
 }
 
 func earlier(x, y time.Time) time.Time {
@@ -117,16 +144,17 @@ func reringInterval(least, most time.Duration, window int, perSecond float64) ti
 
 // rering rings bells again that stayed too long, or that may be lost because a broker vanished.
 func (p *loop) rering(ctx context.Context, l *laneState, now time.Time) error {
-	if now.Before(l.reringAt) && p.gen == l.pubGen {
+	if now.Before(l.reringAt.Add(-reringLook/2)) && p.gen == l.pubGen { // lanes whose time is near come along
 		return nil
 	}
 	l.reringAt, l.pubGen = now.Add(reringLook), p.gen
+	l.findStuck(now, p.s.o.Intervals.Rering, p.s.o.Intervals.ReringMax)
 	if now.Before(l.stalled) || l.lane.Paused {
 		return nil
 	}
 	var again []*rungBell
 	for _, r := range l.rung {
-		lost := !r.direct && r.gen < p.gen
+		lost := !r.direct && r.aside != parked && r.gen < p.gen
 		if r.pressing || r.direct || !lost && now.Before(r.nextAt) || p.apps[r.bell.AppID].Paused {
 			continue
 		}
@@ -143,11 +171,11 @@ func (p *loop) rering(ctx context.Context, l *laneState, now time.Time) error {
 
 // ringAgain rings those that are still there.
 func (p *loop) ringAgain(ctx context.Context, l *laneState, bells []*rungBell) error {
-	ids := make([]int64, len(bells))
+	asked := make([]rungIn, len(bells))
 	for i, r := range bells {
-		ids[i] = r.bell.ID
+		asked[i] = rungIn{l, r}
 	}
-	if _, err := p.askLeft(ctx, l, ids); err != nil {
+	if err := p.askLeft(ctx, asked); err != nil {
 		return err
 	}
 	var again, retried []task.Rung
@@ -156,7 +184,7 @@ func (p *loop) ringAgain(ctx context.Context, l *laneState, bells []*rungBell) e
 			continue
 		}
 		r.pressing = true
-		if r.failed {
+		if r.failed || r.aside == parked {
 			retried = append(retried, task.Rung{Bell: r.bell})
 		} else {
 			again = append(again, task.Rung{Bell: r.bell})
@@ -175,6 +203,7 @@ func (p *loop) pressedResult(l *laneState, res pressed, now time.Time) {
 		}
 		l.stall = min(max(stallMin, 2*l.stall), stallMax)
 		l.stalled = now.Add(l.stall)
+		l.unload()
 	} else if l.stall != 0 {
 		l.stall, l.stalled = 0, time.Time{}
 		p.s.o.Logger.Info("bells are published again", "lane", l.lane.Topic())
@@ -196,6 +225,13 @@ func (p *loop) pressedResult(l *laneState, res pressed, now time.Time) {
 			r.interval = min(2*r.interval, p.s.o.Intervals.ReringMax)
 		}
 		r.gen, r.nextAt = res.gen, now.Add(r.interval)
+		if kind, not := res.parked[id]; not {
+			l.setAside(r, parked)
+			p.alarm(l, kind, now)
+		} else if r.aside == parked {
+			l.setAside(r, notAside)
+			r.rungAt = now
+		}
 	}
 	l.pollSoon(now)
 }

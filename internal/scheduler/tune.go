@@ -44,6 +44,9 @@ func bellSizeFor(current int, runMs float64) int {
 
 // creditOf is the credit that writers have now, as far as known here.
 func (p *loop) creditOf(l *laneState) int {
+	if l.main != nil {
+		l = l.main
+	}
 	if !l.writtenAt.IsZero() {
 		return l.written.credit
 	}
@@ -52,9 +55,15 @@ func (p *loop) creditOf(l *laneState) int {
 
 // tune writes credit and bell size when they have changed in a way that matters.
 func (p *loop) tune(ctx context.Context, l *laneState, now time.Time) error {
-	apps := l.backlog()
-	if l.contended = apps > 1 || apps > 0 && l.unclaimed >= l.window(now)/2; l.contended {
+	apps := p.waiting(l)
+	if l.contended = apps > 1 || apps > 0 && l.unclaimed >= l.window(now)/2 || l.anyHalfFull(); l.contended {
 		l.busyAt = now
+	}
+	if l.main != nil { // writers know one credit for the lane
+		if l.contended {
+			l.main.busyAt = now
+		}
+		return nil
 	}
 	if now.Before(l.tunedAt.Add(tuneEvery)) && !(l.contended && p.creditOf(l) > 0) {
 		return nil

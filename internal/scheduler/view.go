@@ -2,7 +2,9 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +16,12 @@ type view struct {
 	s       *Scheduler
 	lanes   atomic.Pointer[lanesView]
 	workers atomic.Pointer[workersView]
+
+	kinds struct {
+		sync.Mutex
+		names map[int32]string
+		at    time.Time // of the last reading
+	}
 
 	watch   deathWatch
 	rates   doneRates
@@ -33,6 +41,9 @@ type workersView struct {
 	rate  map[int32]float64 // attempts ended per second, by lane
 	runMs map[int32]float64 // mean run time, by lane
 	busy  map[int32]float64
+
+	crew string   // who is alive: what any of them runs does not change while it lives
+	sets sync.Map // queue to *kindSet
 }
 
 func newView(s *Scheduler) *view {
@@ -44,12 +55,36 @@ func newView(s *Scheduler) *view {
 
 // slots counts the slots of workers that take tasks of a queue.
 func (v *workersView) slots(queue string) (n int) {
-	for _, w := range v.alive {
-		if len(w.Info.Queues) == 0 || slices.Contains(w.Info.Queues, queue) {
-			n += w.Info.Slots
-		}
+	for _, w := range v.serving(queue) {
+		n += w.Info.Slots
 	}
 	return n
+}
+
+// shellSlots counts those of them that run commands.
+func (v *workersView) shellSlots(queue string) (n int) {
+	for _, w := range v.serving(queue) {
+		n += w.Info.ShellSlots
+	}
+	return n
+}
+
+// free counts the slots of workers that serve a queue and were free at their last beats.
+func (v *workersView) free(queue string) (n int) {
+	for _, w := range v.serving(queue) {
+		n += max(0, w.Info.Slots-w.Info.Busy)
+	}
+	return n
+}
+
+// serving lists the live workers that take tasks of a queue.
+func (v *workersView) serving(queue string) (out []*task.Worker) {
+	for i := range v.alive {
+		if w := &v.alive[i]; len(w.Info.Queues) == 0 || slices.Contains(w.Info.Queues, queue) {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 func (v *view) runLanes(ctx context.Context) {
@@ -162,11 +197,13 @@ func (r *doneRates) observe(workers []task.Worker) *workersView {
 	out := &workersView{rate: map[int32]float64{}, runMs: map[int32]float64{}, busy: map[int32]float64{}}
 	next := make(map[doneKey]done)
 	weight := map[int32]float64{}
+	var crew []int64
 	for _, w := range workers {
 		if w.State != task.WorkerAlive {
 			continue
 		}
 		out.alive = append(out.alive, w)
+		crew = append(crew, w.ID)
 		for _, l := range w.Info.Loads {
 			d := r.advance(doneKey{w.ID, l.LaneID}, w.BeatAt, l.Done)
 			next[doneKey{w.ID, l.LaneID}] = d
@@ -181,6 +218,8 @@ func (r *doneRates) observe(workers []task.Worker) *workersView {
 		out.runMs[lane] /= sum
 	}
 	r.seen = next
+	slices.Sort(crew)
+	out.crew = fmt.Sprint(crew)
 	return out
 }
 

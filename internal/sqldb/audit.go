@@ -119,7 +119,7 @@ func (s *Store) rebell(ctx context.Context, t tx, r *releasing, tasks []task.Tas
 		}
 		ids = append(ids, one.ID)
 		waits = append(waits, again{id: one.ID, dueAt: one.DueAt, lane: one.LaneID, app: one.AppID, epoch: one.Epoch,
-			keyed: one.Flags.Has(task.HasUnique | task.UntilStarted)})
+			bell: r.sizes.bellKind(one.KindID), keyed: one.Flags.Has(task.HasUnique | task.UntilStarted)})
 	}
 	ends, err := s.expireTasks(ctx, t, r.now, late)
 	if err != nil {

@@ -81,10 +81,11 @@ func scanBell(rows *sql.Rows) (task.Bell, error) {
 type again struct {
 	id, dueAt        int64
 	lane, app, epoch int32
+	bell             task.BellKind
 	keyed            bool
 }
 
-// bellsFor groups tasks that wait again into new bells of equal (lane, app, epoch, due), none larger than its lane's bell
+// bellsFor groups tasks that wait again into new bells of equal (lane, app, epoch, due, kind of bell), none larger than its lane's bell
 // size, and gives each task, in the order of its id, the bell that holds it. ids are the new bell ids, as many as tasks at
 // most are needed. It sorts waits by id.
 func (s *Store) bellsFor(waits []again, now, firstID int64, sizes *laneSizes) (bells []task.Bell, holders []int64) {
@@ -93,16 +94,17 @@ func (s *Store) bellsFor(waits []again, now, firstID int64, sizes *laneSizes) (b
 	type place struct {
 		dueAt            int64
 		lane, app, epoch int32
+		kind             task.BellKind
 	}
 	open := make(map[place]int, 8)
 	for i := range waits {
 		w := &waits[i]
-		p := place{w.dueAt, w.lane, w.app, w.epoch}
+		p := place{w.dueAt, w.lane, w.app, w.epoch, w.bell}
 		at, ok := open[p]
-		if !ok || len(bells[at].TaskIDs) >= sizes.of(w.lane) {
+		if !ok || len(bells[at].TaskIDs) >= sizes.forBell(w.lane, w.bell) {
 			at = len(bells)
 			open[p] = at
-			bells = append(bells, task.Bell{ID: firstID + int64(at), LaneID: w.lane, AppID: w.app, Epoch: w.epoch,
+			bells = append(bells, task.Bell{ID: firstID + int64(at), Kind: w.bell, LaneID: w.lane, AppID: w.app, Epoch: w.epoch,
 				DueAt: w.dueAt, Direct: w.dueAt <= now+directWithin})
 		}
 		b := &bells[at]
@@ -123,10 +125,11 @@ func cmpInt(a, b int64) int {
 	return 0
 }
 
-// laneSizes is the bell size of every lane as read lately.
+// laneSizes is what decides about new bells: the bell size of every lane, and which kind is that of commands, as read lately.
 type laneSizes struct {
 	read  time.Time // monotonic
 	sizes map[int32]int
+	shell int32 // the kind of commands; 0: not known
 }
 
 // of is a lane's bell size; 1, the careful size, for a lane that was made after the reading.
@@ -137,6 +140,27 @@ func (l *laneSizes) of(lane int32) int {
 	return 1
 }
 
+// forBell is the size of a lane's bells of one kind. Commands have few slots and take long: each has its own bell, so that no
+// worker holds what another has a slot for.
+func (l *laneSizes) forBell(lane int32, kind task.BellKind) int {
+	switch kind {
+	case task.ShellBell:
+		return 1
+	case task.ExpireBell:
+		return task.MaxBellTasks
+	}
+	return l.of(lane)
+}
+
+// bellKind is the kind of bell that starts tasks of a kind. Before the kind of commands is known a plain bell does: it is a
+// matter of fairness only.
+func (l *laneSizes) bellKind(kindID int32) task.BellKind {
+	if l.shell != 0 && l.shell == kindID {
+		return task.ShellBell
+	}
+	return task.StartBell
+}
+
 // laneSizesFor is how long a reading of the lanes' bell sizes is used.
 const laneSizesFor = time.Second
 
@@ -144,10 +168,14 @@ const laneSizesFor = time.Second
 // be read: the size is a matter of speed only.
 func (s *Store) bellSizes(ctx context.Context) (*laneSizes, error) {
 	old := s.engine.sizes.Load()
-	if old != nil && time.Since(old.read) < laneSizesFor {
+	if old != nil && time.Since(old.read) < laneSizesFor && old.shell == s.kinds.shell.Load() {
 		return old, nil
 	}
 	fresh := &laneSizes{read: time.Now(), sizes: map[int32]int{}}
+	if s.kinds.shell.Load() == 0 {
+		_, _ = s.Kinds(ctx) // a failure shows in the reading below
+	}
+	fresh.shell = s.kinds.shell.Load()
 	err := s.readEach(ctx, "SELECT id,bell_size FROM lanes", func(rows *sql.Rows) error {
 		var id int32
 		var size int

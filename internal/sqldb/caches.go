@@ -3,6 +3,7 @@ package sqldb
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -59,8 +60,9 @@ func (c *laneCache) add(l task.Lane) {
 
 // nameCache remembers names that never change, by id: kinds, app keys.
 type nameCache struct {
-	mu sync.RWMutex
-	m  map[int32]string
+	mu    sync.RWMutex
+	m     map[int32]string
+	shell atomic.Int32 // the id of task.ShellKind; 0: not known
 }
 
 func (c *nameCache) get(id int32) (string, bool) {
@@ -77,6 +79,9 @@ func (c *nameCache) put(id int32, name string) {
 		c.m = map[int32]string{}
 	}
 	c.m[id] = name
+	if name == task.ShellKind {
+		c.shell.Store(id)
+	}
 }
 
 func (c *nameCache) set(kinds []task.KindRow) {

@@ -123,7 +123,7 @@ func (c *claiming) lockBells(ctx context.Context) error {
 	next := 0 // in req.Bells: rows come in id order
 	err := forEach(ctx, c.t, query, func(rows *sql.Rows) error {
 		b, err := scanBell(rows)
-		if err != nil || b.Kind != task.StartBell || b.LaneID != c.req.LaneID {
+		if err != nil || !b.Kind.Starts() || b.LaneID != c.req.LaneID {
 			return err
 		}
 		for ; c.req.Bells[next] < b.ID; next++ {

@@ -549,7 +549,7 @@ func TestRingQueries(t *testing.T) {
 			{LaneID: w.lane.ID, AppID: 2, MinDue: base + 2000}, {LaneID: other.ID, AppID: 1, MinDue: base + 3000}}))
 		var got []int64
 		for after := (task.BellAfter{}); ; {
-			bells, err := w.s.DueBells(w.ctx, w.lane.ID, 1, base+1000, after, 2)
+			bells, err := w.s.DueBells(w.ctx, w.lane.ID, 1, task.StartBell, base+1000, after, 2)
 			w.must(err)
 			if len(bells) == 0 {
 				break

@@ -300,7 +300,8 @@ func (f *finishing) groups() []finishGroup {
 		groups[at].ids = append(groups[at].ids, p.TaskID)
 		if p.to == task.Waiting {
 			groups[at].dues = append(groups[at].dues, p.RetryAt)
-			waits = append(waits, again{id: p.TaskID, dueAt: p.RetryAt, lane: p.LaneID, app: p.AppID, epoch: p.Epoch})
+			waits = append(waits, again{id: p.TaskID, dueAt: p.RetryAt, lane: p.LaneID, app: p.AppID, epoch: p.Epoch,
+				bell: f.sizes.bellKind(p.KindID)})
 		}
 	}
 	if len(waits) == 0 {

@@ -95,7 +95,7 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 		if row.State != task.Waiting || row.ExpiresAt != 0 && row.ExpiresAt <= now {
 			return conflictState(&row, now, "not_waiting", "only a task that waits can be pulled forward")
 		}
-		bell = bellNow(bellID, &row, now)
+		bell = s.bellNow(bellID, &row, now)
 		query := newText(4).s("UPDATE tasks").s(s.force()).s(" SET holder=").n(bellID).s(",due_at=").n(now).
 			s(" WHERE id=").n(id).s(" AND state=2").String()
 		if _, err := t.exec(ctx, query); err != nil {
@@ -107,8 +107,9 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 }
 
 // bellNow is a bell for one task that is due now.
-func bellNow(id int64, row *task.Task, now int64) task.Bell {
-	return task.Bell{ID: id, LaneID: row.LaneID, AppID: row.AppID, Epoch: row.Epoch, DueAt: now, Direct: true,
+func (s *Store) bellNow(id int64, row *task.Task, now int64) task.Bell {
+	kinds := laneSizes{shell: s.kinds.shell.Load()}
+	return task.Bell{ID: id, Kind: kinds.bellKind(row.KindID), LaneID: row.LaneID, AppID: row.AppID, Epoch: row.Epoch, DueAt: now, Direct: true,
 		Keyed: row.Flags.Has(task.UntilStarted), TaskIDs: []int64{row.ID}}
 }
 
@@ -152,7 +153,7 @@ func (s *Store) Reopen(ctx context.Context, appID int32, id int64, force bool) (
 		if !row.State.Final() || row.State == task.Succeeded && !force {
 			return conflictState(&row, now, "not_retryable", "only a failed or cancelled task can be retried (a succeeded one with force)")
 		}
-		bell = bellNow(bellID, &row, now)
+		bell = s.bellNow(bellID, &row, now)
 		return s.reopen(ctx, t, &row, bell, now)
 	}, s.bellWritten(bellID, &row))
 	return bell, err

@@ -11,6 +11,7 @@ import (
 // bellSource reads the start bells of one (lane, app) in due order, some at a time.
 type bellSource struct {
 	lane, app int32
+	kind      task.BellKind
 	at        cursor // the last bell that was read
 	bells     []task.Bell
 	done      bool
@@ -19,18 +20,18 @@ type bellSource struct {
 // walkBells lists waiting tasks in due order, merged from the (lane, app) pairs that have any. A task counts where its
 // holder lists it: listings that a retry or a run-now left behind are passed over.
 func (l *list) walkBells(ctx context.Context, at cursor) (string, error) {
-	pairs, err := l.s.DuePairs(ctx)
+	pairs, err := l.s.duePairsOf(ctx, l.f.AppID)
 	if err != nil {
 		return "", err
 	}
 	var sources []*bellSource
 	for _, p := range pairs {
-		if (l.f.AppID == 0 || p.AppID == l.f.AppID) && (l.lanes == nil || l.lanes[p.LaneID]) {
+		if l.lanes == nil || l.lanes[p.LaneID] {
 			start := at
 			if l.shown > 0 && start.due <= l.now { // nothing that is due already
 				start = cursor{mode: byDue, due: l.now + 1}
 			}
-			sources = append(sources, &bellSource{lane: p.LaneID, app: p.AppID, at: start})
+			sources = append(sources, &bellSource{lane: p.LaneID, app: p.AppID, kind: p.Kind, at: start})
 		}
 	}
 	for l.budget > 0 {
@@ -110,7 +111,7 @@ func (l *list) fill(ctx context.Context, src *bellSource) error {
 	}
 	const n = 100
 	x := newText(8).s("SELECT " + bellColumns + " FROM bells WHERE lane_id=").n(int64(src.lane)).s(" AND app_id=").n(int64(src.app)).
-		s(" AND kind=0 AND due_at>=").n(src.at.due).s(" AND due_at<=").n(until).s(" AND (due_at>").n(src.at.due).s(" OR id>=").n(src.at.bell).
+		s(" AND kind=").n(int64(src.kind)).s(" AND due_at>=").n(src.at.due).s(" AND due_at<=").n(until).s(" AND (due_at>").n(src.at.due).s(" OR id>=").n(src.at.bell).
 		s(") ORDER BY due_at,id LIMIT ").n(n)
 	err := l.s.readEach(ctx, x.String(), func(rows *sql.Rows) error {
 		b, err := scanBell(rows)

@@ -38,6 +38,7 @@ type Store struct {
 	lanes          laneCache
 	kinds, appKeys nameCache
 	instants       instants
+	shardsDue      string // SQLite: the statement of ShardsDue
 	closing        sync.Once
 	closed         atomic.Bool
 }
@@ -45,7 +46,7 @@ type Store struct {
 // Open connects and measures the database's clock once. It does not look at the schema: see CheckSchema and Migrate. Its
 // errors never show the password.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Logger, metrics: o.Metrics}
+	s := &Store{log: o.Logger, metrics: o.Metrics, shardsDue: shardsDueSQLite()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -332,7 +332,7 @@ func (c *chaos) ringSome(r *rand.Rand) time.Duration {
 		if p.MinDue > now {
 			continue
 		}
-		bells, err := c.s.DueBells(c.ctx, p.LaneID, p.AppID, now, task.BellAfter{}, 20)
+		bells, err := c.s.DueBells(c.ctx, p.LaneID, p.AppID, p.Kind, now, task.BellAfter{}, 20)
 		c.temporary("due bells", err)
 		for _, b := range bells {
 			if b.DueAt > now || b.LaneID != p.LaneID || b.AppID != p.AppID {

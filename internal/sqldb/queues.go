@@ -32,13 +32,13 @@ func (s *Store) Queues(ctx context.Context, appID int32, now int64) ([]task.Queu
 	if err != nil {
 		return nil, err
 	}
-	pairs, err := s.DuePairs(ctx)
+	pairs, err := s.duePairsOf(ctx, appID)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range pairs {
 		d := byLane[p.LaneID]
-		if d == nil || appID != 0 && p.AppID != appID {
+		if d == nil {
 			continue
 		}
 		if err := s.addWaiting(ctx, d, p, now); err != nil {
@@ -85,7 +85,7 @@ func (s *Store) emptyDepths(ctx context.Context, lanes []task.Lane) (map[string]
 // addWaiting reads the bells of one (lane, app), the earliest first.
 func (s *Store) addWaiting(ctx context.Context, d *depth, p task.LaneApp, now int64) error {
 	query := newText(4).s("SELECT " + bellColumns + " FROM bells WHERE lane_id=").n(int64(p.LaneID)).s(" AND app_id=").n(int64(p.AppID)).
-		s(" AND kind=0 ORDER BY due_at LIMIT ").n(depthBells).String()
+		s(" AND kind=").n(int64(p.Kind)).s(" ORDER BY due_at LIMIT ").n(depthBells).String()
 	read := 0
 	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
 		b, err := scanBell(rows)

@@ -276,7 +276,8 @@ func (r *releasing) update(ctx context.Context, t tx) error {
 		groups[at].ids = append(groups[at].ids, row.ID)
 		if k.to == task.Waiting {
 			groups[at].dues = append(groups[at].dues, row.next.RetryAt)
-			waits = append(waits, again{id: row.ID, dueAt: row.next.RetryAt, lane: row.LaneID, app: row.AppID, epoch: row.Epoch})
+			waits = append(waits, again{id: row.ID, dueAt: row.next.RetryAt, lane: row.LaneID, app: row.AppID, epoch: row.Epoch,
+				bell: r.sizes.bellKind(row.KindID)})
 			continue
 		}
 		r.ends = append(r.ends, ending{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID, state: k.to, reason: k.reason,

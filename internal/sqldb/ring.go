@@ -1,8 +1,11 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
+	"strings"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -21,62 +24,118 @@ func (s *Store) bells(ctx context.Context, query string) (bells []task.Bell, err
 
 // LookAhead lists start bells of a shard with from < due_at <= to, in due order.
 func (s *Store) LookAhead(ctx context.Context, shard int, from, to int64, limit int) ([]task.Bell, error) {
-	return s.bells(ctx, newText(8).s("SELECT ").s(bellColumns).s(" FROM bells WHERE shard=").n(int64(shard)).
-		s(" AND kind=0 AND due_at>").n(from).s(" AND due_at<=").n(to).s(" ORDER BY due_at,id LIMIT ").n(int64(limit)).String())
+	var all []task.Bell
+	for _, kind := range startKinds {
+		bells, err := s.bells(ctx, newText(8).s("SELECT ").s(bellColumns).s(" FROM bells WHERE shard=").n(int64(shard)).
+			s(" AND kind=").n(int64(kind)).s(" AND due_at>").n(from).s(" AND due_at<=").n(to).s(" ORDER BY due_at,id LIMIT ").n(int64(limit)).String())
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, bells...); len(all) > len(bells) && len(bells) > 0 {
+			slices.SortFunc(all, func(a, b task.Bell) int { return cmp.Or(cmp.Compare(a.DueAt, b.DueAt), cmp.Compare(a.ID, b.ID)) })
+		}
+	}
+	return all[:min(limit, len(all))], nil
 }
 
-// DueBells lists start bells of a pair that are due by now, after a position, in (due_at, id) order.
-func (s *Store) DueBells(ctx context.Context, laneID, appID int32, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
+// startKinds are the kinds of bells that start tasks. Each has its own stretch of the indexes.
+var startKinds = [...]task.BellKind{task.StartBell, task.ShellBell}
+
+// DueBells lists bells of one kind of a pair that are due by now, after a position, in (due_at, id) order.
+func (s *Store) DueBells(ctx context.Context, laneID, appID int32, kind task.BellKind, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
 	return s.bells(ctx, newText(8).s("SELECT ").s(bellColumns).s(" FROM bells WHERE lane_id=").n(int64(laneID)).s(" AND app_id=").
-		n(int64(appID)).s(" AND kind=0 AND due_at BETWEEN ").n(after.DueAt).s(" AND ").n(now).s(" AND (due_at>").n(after.DueAt).
+		n(int64(appID)).s(" AND kind=").n(int64(kind)).s(" AND due_at BETWEEN ").n(after.DueAt).s(" AND ").n(now).s(" AND (due_at>").n(after.DueAt).
 		s(" OR id>").n(after.ID).s(") ORDER BY due_at,id LIMIT ").n(int64(limit)).String())
 }
 
-// duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair.
-const duePairsMySQL = "SELECT lane_id,app_id,MIN(due_at) FROM bells FORCE INDEX (fair) WHERE kind=0 GROUP BY lane_id,app_id"
+// duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair and kind.
+const duePairsMySQL = "SELECT lane_id,app_id,kind,MIN(due_at) FROM bells FORCE INDEX (fair) GROUP BY lane_id,app_id,kind"
 
-// SQLite has no loose index scan, so its dives are spelled out: each finds the first entry behind a position.
-const (
-	nextPairSQLite = "SELECT lane_id,app_id FROM bells WHERE (lane_id,app_id)>(?,?) ORDER BY lane_id,app_id LIMIT 1"
-	pairDueSQLite  = "SELECT MIN(due_at) FROM bells WHERE lane_id=? AND app_id=? AND kind=0"
-)
+// duePairsSQLite spells the dives out, as SQLite has no loose index scan: each step finds the first entry of the index
+// behind a position, which is the earliest of its pair and kind.
+const duePairsSQLite = "WITH RECURSIVE p(l,a,k,d) AS (" +
+	"SELECT * FROM (SELECT lane_id,app_id,kind,due_at FROM bells ORDER BY lane_id,app_id,kind,due_at LIMIT 1)" +
+	" UNION ALL SELECT b.lane_id,b.app_id,b.kind,b.due_at FROM p CROSS JOIN bells b ON b.id=" +
+	"(SELECT id FROM bells WHERE (lane_id,app_id,kind)>(p.l,p.a,p.k) ORDER BY lane_id,app_id,kind,due_at LIMIT 1)" +
+	") SELECT l,a,k,d FROM p"
 
-// DuePairs lists the (lane, app) pairs that have start bells, each with its earliest due time. It never reads a row per
-// bell: a backlog of millions in one pair costs what one bell does.
+// DuePairs lists the (lane, app) pairs that have bells which start tasks, each with the earliest due time of each kind of
+// them. It never reads a row per bell: a backlog of millions in one pair costs what one bell does.
 func (s *Store) DuePairs(ctx context.Context) ([]task.LaneApp, error) {
-	if !s.mysql {
-		return s.duePairsSQLite(ctx)
+	query := duePairsSQLite
+	if s.mysql {
+		query = duePairsMySQL
 	}
 	var pairs []task.LaneApp
-	err := s.readEach(ctx, duePairsMySQL, func(rows *sql.Rows) error {
+	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
 		var p task.LaneApp
-		err := rows.Scan(&p.LaneID, &p.AppID, &p.MinDue)
-		pairs = append(pairs, p)
+		err := rows.Scan(&p.LaneID, &p.AppID, &p.Kind, &p.MinDue)
+		if p.Kind.Starts() {
+			pairs = append(pairs, p)
+		}
 		return err
 	})
 	return pairs, err
 }
 
-func (s *Store) duePairsSQLite(ctx context.Context) ([]task.LaneApp, error) {
+// duePairsOf is DuePairs for one app; 0 for all. One app costs two dives for each lane, however many apps there are.
+func (s *Store) duePairsOf(ctx context.Context, app int32) ([]task.LaneApp, error) {
+	if app == 0 {
+		return s.DuePairs(ctx)
+	}
 	var pairs []task.LaneApp
-	at := task.LaneApp{LaneID: -1 << 31, AppID: -1 << 31}
-	for {
-		found := false
-		if err := s.readEach(ctx, nextPairSQLite, func(rows *sql.Rows) error {
-			found = true
-			return rows.Scan(&at.LaneID, &at.AppID)
-		}, at.LaneID, at.AppID); err != nil || !found {
-			return pairs, err
-		}
-		var due sql.NullInt64
-		if err := s.readEach(ctx, pairDueSQLite, func(rows *sql.Rows) error { return rows.Scan(&due) }, at.LaneID, at.AppID); err != nil {
-			return pairs, err
-		}
-		if due.Valid { // else it has only expire bells
-			at.MinDue = due.Int64
-			pairs = append(pairs, at)
+	for _, kind := range startKinds {
+		query := newText(4).s("SELECT id,(SELECT MIN(due_at) FROM bells WHERE lane_id=lanes.id AND app_id=").n(int64(app)).
+			s(" AND kind=").n(int64(kind)).s(") FROM lanes").String()
+		if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+			p := task.LaneApp{AppID: app, Kind: kind}
+			var due sql.NullInt64
+			err := rows.Scan(&p.LaneID, &due)
+			if p.MinDue = due.Int64; due.Valid {
+				pairs = append(pairs, p)
+			}
+			return err
+		}); err != nil {
+			return nil, err
 		}
 	}
+	return pairs, nil
+}
+
+// shardsDueMySQL is answered by a loose index scan over the index due.
+const shardsDueMySQL = "SELECT shard,kind,MIN(due_at) FROM bells FORCE INDEX (due) GROUP BY shard,kind"
+
+// shardsDueSQLite is one dive for each shard and kind.
+func shardsDueSQLite() string {
+	var dives []string
+	for shard := range task.Shards {
+		for _, kind := range startKinds {
+			dives = append(dives, newText(4).s("SELECT ").n(int64(shard)).s(",").n(int64(kind)).s(",MIN(due_at) FROM bells WHERE shard=").
+				n(int64(shard)).s(" AND kind=").n(int64(kind)).String())
+		}
+	}
+	return strings.Join(dives, " UNION ALL ")
+}
+
+// ShardsDue gives the earliest due time of the bells that start tasks, by shard; shards without any are left out. Its cost
+// does not grow with bells, apps or lanes: it is what an idle scheduler asks.
+func (s *Store) ShardsDue(ctx context.Context) (map[int]int64, error) {
+	query := s.shardsDue
+	if s.mysql {
+		query = shardsDueMySQL
+	}
+	out := make(map[int]int64)
+	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+		var shard int
+		var kind task.BellKind
+		var due sql.NullInt64
+		err := rows.Scan(&shard, &kind, &due)
+		if was, known := out[shard]; due.Valid && kind.Starts() && (!known || due.Int64 < was) {
+			out[shard] = due.Int64
+		}
+		return err
+	})
+	return out, err
 }
 
 // BellsLeft gives those of the ids that are still in the table, with how many tasks are left in each.

@@ -38,6 +38,10 @@ type submit struct {
 // When the connection dies at COMMIT a task id of the flush is looked up, because its bell may be claimed and gone.
 func (s *Store) Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, error) {
 	u := &submit{s: s, reqs: reqs, now: s.now(), writer: s.statsWriter(), asked: make([][]int64, len(reqs))}
+	var err error
+	if u.sizes, err = s.bellSizes(ctx); err != nil {
+		return nil, s.interpret(err)
+	}
 	tasks, delayed := 0, 0
 	u.alone = map[instant]int{}
 	for i, r := range reqs {
@@ -53,17 +57,13 @@ func (s *Store) Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, 
 				delayed++
 			}
 			if at := u.due(sub); at > u.now {
-				u.alone[instant{at, sub.LaneID, sub.AppID}]++
+				u.alone[instant{at, sub.LaneID, sub.AppID, u.sizes.bellKind(sub.KindID)}]++
 			}
 		}
 	}
 	s.instants.take(u.alone, u.now)
 	if tasks > task.MaxFlushTasks {
 		return nil, fmt.Errorf("submit: %d tasks in one flush", tasks)
-	}
-	var err error
-	if u.sizes, err = s.bellSizes(ctx); err != nil {
-		return nil, s.interpret(err)
 	}
 	if u.bellID, err = s.runIDs(ctx, u.bellsAtMost(delayed)); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ const firstAlone = 32
 type instant struct {
 	at        int64
 	lane, app int32
+	kind      task.BellKind // of the bells that list them
 }
 
 // instants counts how many tasks of future instants this process has rung alone, over all flushes.
@@ -101,7 +102,7 @@ func holders(bells []task.Bell, subs []*task.Submission) []int64 {
 	return out
 }
 
-// group puts submissions of equal (lane, app, due) into bells no larger than the lane's bell size, ids sorted. At a future
+// group puts submissions of equal (lane, app, due, kind of bell) into bells no larger than the lane's bell size, ids sorted. At a future
 // instant the first ones of it are alone.
 func (u *submit) group(subs []*task.Submission, kind task.BellKind) []task.Bell {
 	type filling struct{ bell, alone int }
@@ -114,13 +115,14 @@ func (u *submit) group(subs []*task.Submission, kind task.BellKind) []task.Bell 
 	}
 	var bells []task.Bell
 	for _, sub := range sorted {
-		p, size := instant{u.due(sub), sub.LaneID, sub.AppID}, u.sizes.of(sub.LaneID)
+		p := instant{u.due(sub), sub.LaneID, sub.AppID, u.sizes.bellKind(sub.KindID)}
 		if kind == task.ExpireBell {
 			if sub.ExpiresAt == 0 {
 				continue
 			}
-			p.at, size = sub.ExpiresAt, task.MaxBellTasks
+			p.at, p.kind = sub.ExpiresAt, kind
 		}
+		size := u.sizes.forBell(p.lane, p.kind)
 		if f == nil || p != last {
 			if f = open[p]; f == nil {
 				f = &filling{bell: -1}
@@ -137,7 +139,7 @@ func (u *submit) group(subs []*task.Submission, kind task.BellKind) []task.Bell 
 		}
 		if f.bell < 0 || len(bells[f.bell].TaskIDs) >= size {
 			f.bell = len(bells)
-			bells = append(bells, task.Bell{Kind: kind, LaneID: p.lane, AppID: p.app, DueAt: p.at,
+			bells = append(bells, task.Bell{Kind: p.kind, LaneID: p.lane, AppID: p.app, DueAt: p.at,
 				TaskIDs: make([]int64, 0, min(size, len(subs)))})
 		}
 		b := &bells[f.bell]

@@ -22,9 +22,10 @@ type FinishBatch struct {
 	Emptied  []int64   // claims of which nothing is left in the worker's memory: deleted
 }
 
-// LaneApp is a pair that has waiting start bells.
+// LaneApp is a pair that has waiting bells of one kind that starts tasks.
 type LaneApp struct {
 	LaneID, AppID int32
+	Kind          BellKind
 	MinDue        int64
 }
 

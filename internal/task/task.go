@@ -136,7 +136,16 @@ type BellKind uint8
 const (
 	StartBell  BellKind = 0
 	ExpireBell BellKind = 1 // executed by the scheduler, never published
+	// ShellBell is a start bell of tasks of kind ShellKind, which have slots of their own: where these are taken, what waits
+	// for them must not stand in the way of other tasks. A bell holds tasks of one kind of bell only.
+	ShellBell BellKind = 2
 )
+
+// ShellKind is the kind of tasks that run a command line.
+const ShellKind = "shell"
+
+// Starts reports whether bells of the kind start tasks.
+func (k BellKind) Starts() bool { return k != ExpireBell }
 
 // Bell is a batch of waiting tasks of one lane, app, epoch and due time.
 type Bell struct {
