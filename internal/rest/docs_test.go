@@ -1,0 +1,81 @@
+package rest
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taskweir/taskweir/pkg/apiv1"
+)
+
+// docRoute is a route as the reference writes it.
+var docRoute = regexp.MustCompile("(?m)^\\| `(GET|POST|PUT|PATCH|DELETE) (/v1/[^`]+)` \\| ([a-z]+) \\| ([^|]+) \\|")
+
+// The reference holds a line for every route, with the query parameters that it takes, and no line for others.
+func TestEveryRouteIsDocumented(t *testing.T) {
+	text := reference(t)
+	lines := map[string]string{} // route → its query parameters
+	for _, m := range docRoute.FindAllStringSubmatch(text, -1) {
+		lines[m[1]+" "+m[2]] = strings.TrimSpace(m[4])
+	}
+	param := regexp.MustCompile(`:(\w+)`)
+	routes := (&api{}).routes()
+	if len(routes) == 0 {
+		t.Fatal("there are no routes")
+	}
+	for _, r := range routes {
+		name := r.method + " " + param.ReplaceAllString(r.path, "{$1}")
+		line, ok := lines[name]
+		delete(lines, name)
+		if !ok {
+			t.Errorf("docs/api.md has no line for %s", name)
+			continue
+		}
+		var said []string
+		for _, q := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(line, -1) {
+			said = append(said, q[1])
+		}
+		if takes := slices.Sorted(slices.Values(r.query)); !slices.Equal(slices.Sorted(slices.Values(said)), takes) {
+			t.Errorf("docs/api.md: %s takes %v, the line says %v", name, takes, said)
+		}
+	}
+	for name := range lines {
+		t.Errorf("docs/api.md has a line for %s, which does not exist", name)
+	}
+}
+
+func TestEveryFieldOfATaskIsDocumented(t *testing.T) {
+	text := reference(t)
+	for _, v := range []any{apiv1.Submit{}, apiv1.Task{}, apiv1.Attempt{}, apiv1.Verdict{}, apiv1.Queue{}, apiv1.Worker{}, apiv1.RunningTask{}, apiv1.App{}, apiv1.Key{}} {
+		for _, name := range members(v) {
+			if !regexp.MustCompile(`\b` + name + `\b`).MatchString(text) {
+				t.Errorf("docs/api.md does not name %s of %T", name, v)
+			}
+		}
+	}
+	for _, name := range members(apiv1.Retry{}) {
+		if !strings.Contains(text, "| `retry."+name+"` |") {
+			t.Errorf("docs/api.md has no line for retry.%s", name)
+		}
+	}
+}
+
+func members(v any) (names []string) {
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+func reference(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
