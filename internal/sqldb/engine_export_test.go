@@ -129,3 +129,23 @@ func text2(v driver.Value) string {
 	}
 	return ""
 }
+
+// DueQueries are the statements that ask over all lanes and apps what is due.
+func (s *Store) DueQueries() map[string]string {
+	if s.mysql {
+		return map[string]string{"pairs": duePairsMySQL, "shards": shardsDueMySQL}
+	}
+	return map[string]string{"pairs": duePairsSQLite, "shards": shardsDueSQLite()}
+}
+
+// IsMySQL tells which dialect it speaks.
+func (s *Store) IsMySQL() bool { return s.mysql }
+
+// Analyze renews what the planner knows of the bells.
+func (s *Store) Analyze(ctx context.Context) error {
+	if s.mysql {
+		_, err := s.db.ExecContext(ctx, "ANALYZE TABLE bells")
+		return err
+	}
+	return s.Exec(ctx, "ANALYZE bells")
+}

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	depthBells = 1_000 // bells of one (lane, app) that a depth reads
+	depthBells = 1_000 // bells of one (lane, app) and kind that a depth reads
+	depthAll   = 5_000 // … of which all together read so many and then stop: what is left of a pair counts as one task
 	depthExact = 2_000 // tasks of a queue that are looked at one by one
 )
 
@@ -36,13 +37,19 @@ func (s *Store) Queues(ctx context.Context, appID int32, now int64) ([]task.Queu
 	if err != nil {
 		return nil, err
 	}
+	budget := depthAll
 	for _, p := range pairs {
-		d := byLane[p.LaneID]
-		if d == nil {
-			continue
-		}
-		if err := s.addWaiting(ctx, d, p, now); err != nil {
-			return nil, err
+		switch d := byLane[p.LaneID]; {
+		case d == nil:
+		case budget <= 0:
+			d.add(p.MinDue, 1, now)
+			d.AtLeast = true
+		default:
+			read, err := s.addWaiting(ctx, d, p, now)
+			if err != nil {
+				return nil, err
+			}
+			budget -= read
 		}
 	}
 	for _, d := range byName {
@@ -82,12 +89,11 @@ func (s *Store) emptyDepths(ctx context.Context, lanes []task.Lane) (map[string]
 	return byName, byLane, err
 }
 
-// addWaiting reads the bells of one (lane, app), the earliest first.
-func (s *Store) addWaiting(ctx context.Context, d *depth, p task.LaneApp, now int64) error {
+// addWaiting reads the bells of one (lane, app) and kind, the earliest first, and gives how many.
+func (s *Store) addWaiting(ctx context.Context, d *depth, p task.LaneApp, now int64) (read int, err error) {
 	query := newText(4).s("SELECT " + bellColumns + " FROM bells WHERE lane_id=").n(int64(p.LaneID)).s(" AND app_id=").n(int64(p.AppID)).
 		s(" AND kind=").n(int64(p.Kind)).s(" ORDER BY due_at LIMIT ").n(depthBells).String()
-	read := 0
-	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+	err = s.readEach(ctx, query, func(rows *sql.Rows) error {
 		b, err := scanBell(rows)
 		read++
 		if d.rough = d.rough || len(d.listed)+len(b.TaskIDs) > depthExact; d.rough {
@@ -100,7 +106,7 @@ func (s *Store) addWaiting(ctx context.Context, d *depth, p task.LaneApp, now in
 		return err
 	})
 	d.AtLeast = d.AtLeast || read == depthBells
-	return err
+	return read, err
 }
 
 func (d *depth) add(due, n, now int64) {

@@ -52,11 +52,14 @@ func (s *Store) DueBells(ctx context.Context, laneID, appID int32, kind task.Bel
 const duePairsMySQL = "SELECT lane_id,app_id,kind,MIN(due_at) FROM bells FORCE INDEX (fair) GROUP BY lane_id,app_id,kind"
 
 // duePairsSQLite spells the dives out, as SQLite has no loose index scan: each step finds the first entry of the index
-// behind a position, which is the earliest of its pair and kind.
+// behind a position, which is the earliest of its pair and kind. (One comparison of rows would do, but in there SQLite answers
+// it by walking the index from the lane on.)
 const duePairsSQLite = "WITH RECURSIVE p(l,a,k,d) AS (" +
 	"SELECT * FROM (SELECT lane_id,app_id,kind,due_at FROM bells ORDER BY lane_id,app_id,kind,due_at LIMIT 1)" +
-	" UNION ALL SELECT b.lane_id,b.app_id,b.kind,b.due_at FROM p CROSS JOIN bells b ON b.id=" +
-	"(SELECT id FROM bells WHERE (lane_id,app_id,kind)>(p.l,p.a,p.k) ORDER BY lane_id,app_id,kind,due_at LIMIT 1)" +
+	" UNION ALL SELECT b.lane_id,b.app_id,b.kind,b.due_at FROM p CROSS JOIN bells b ON b.id=COALESCE(" +
+	"(SELECT id FROM bells WHERE lane_id=p.l AND app_id=p.a AND kind>p.k ORDER BY kind,due_at LIMIT 1)," +
+	"(SELECT id FROM bells WHERE lane_id=p.l AND app_id>p.a ORDER BY app_id,kind,due_at LIMIT 1)," +
+	"(SELECT id FROM bells WHERE lane_id>p.l ORDER BY lane_id,app_id,kind,due_at LIMIT 1))" +
 	") SELECT l,a,k,d FROM p"
 
 // DuePairs lists the (lane, app) pairs that have bells which start tasks, each with the earliest due time of each kind of
