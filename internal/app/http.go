@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/control"
 	"github.com/taskweir/taskweir/internal/httpkit"
 	"github.com/taskweir/taskweir/internal/rest"
@@ -99,16 +100,14 @@ func (a *App) watchServer(s *httpkit.Server) {
 }
 
 // opsPages are the pages that every process serves. Redis is not among what a process needs to be ready: without it
-// everything works but the live view.
+// everything works but the live view. Nor does an api need the broker: it accepts tasks without it, and a load balancer
+// that took every api out because of nsqd would turn a delay into an outage.
 func (a *App) opsPages(pprof bool) httpkit.Ops {
-	return httpkit.Ops{
-		Metrics: a.metrics.Handler(), Pprof: pprof,
-		Checks: []httpkit.Check{
-			{Name: "database", Run: a.store.Ping},
-			{Name: "schema", Run: a.store.CheckSchema},
-			{Name: "broker", Run: a.publisher.Reachable},
-		},
+	checks := []httpkit.Check{{Name: "database", Run: a.store.Ping}, {Name: "schema", Run: a.store.CheckSchema}}
+	if a.cfg.Role != config.API {
+		checks = append(checks, httpkit.Check{Name: "broker", Run: a.publisher.Reachable})
 	}
+	return httpkit.Ops{Metrics: a.metrics.Handler(), Pprof: pprof, Checks: checks}
 }
 
 // brokerReachable is asked for verdicts only.

@@ -143,7 +143,7 @@ func (a *api) createKey(ctx context.Context, c call) (httpkit.Response, error) {
 }
 
 func (a *api) revokeKey(ctx context.Context, c call) (httpkit.Response, error) {
-	id, err := pathID(c, "key", "key")
+	id, err := pathID(c, "key", "api_key")
 	if err != nil {
 		return httpkit.Response{}, err
 	}
