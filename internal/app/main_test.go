@@ -4,6 +4,13 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/taskweir/taskweir/internal/runner/shell"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets this binary be the supervisor of the commands that tests run: a worker starts its own executable as one, and
+// without this call that would be all tests once more.
+func TestMain(m *testing.M) {
+	shell.MaybeSupervise()
+	goleak.VerifyTestMain(m)
+}
