@@ -25,7 +25,7 @@ func (w *world) poison(event string, id int64) {
 // A bell that cannot be executed is put off; those behind it, in its transaction and in its shard, go on.
 func TestExpireGoesOnBehindABellThatFails(t *testing.T) {
 	eachWorld(t, func(w *world) {
-		at := w.now() + 60
+		at := w.now() + 1000
 		var ids []int64
 		for i := range 8 { // a bell for each
 			one, _ := w.submit(1, func(_ int, sub *task.Submission, _ *task.BodyHead) { sub.ExpiresAt = at + int64(i) })

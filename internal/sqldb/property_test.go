@@ -19,7 +19,7 @@ import (
 	"github.com/taskweir/taskweir/internal/task"
 )
 
-// The property test drives the real functions with random interleavings: messages that are lost, doubled and out of
+// The property test drives the real functions, on MySQL of two processes, with random interleavings: messages that are lost, doubled and out of
 // order, workers that are killed after a claim or come back late, cancels, run-nows, re-opens, drains, rescues, expiries,
 // audits and purges, and on MySQL COMMITs whose answer is lost. While it runs, snapshots are checked against I1 to I3;
 // at its end everything is final, and the rows are checked against what the actors were told.
@@ -32,7 +32,8 @@ type chaos struct {
 	*world
 	seed  uint64
 	lanes []task.Lane
-	ends  atomic.Bool // no more faults and requests, only work
+	more  []*sqldb.Store // of further processes, each with blocks of ids of its own; none on SQLite
+	ends  atomic.Bool    // no more faults and requests, only work
 
 	bus struct {
 		sync.Mutex
@@ -58,6 +59,7 @@ type chaos struct {
 type rung struct {
 	id   int64
 	lane int32
+	with int64 // another bell that lists its task: comes in the same claim; 0: none
 }
 
 type attemptKey struct {
@@ -72,7 +74,10 @@ func TestRandomInterleavings(t *testing.T) {
 			s := sqldbtest.Open(t, url)
 			c := newChaos(t, s)
 			if kind == "mysql" {
+				other := sqldbtest.Open(t, url)
 				sqldb.HookMySQL(t, s, url, c.loseCommits)
+				sqldb.HookMySQL(t, other, url, c.loseCommits)
+				c.more = append(c.more, other)
 			}
 			c.run()
 		})
@@ -92,6 +97,14 @@ func newChaos(t *testing.T, s *sqldb.Store) *chaos {
 	c.model.wins, c.model.commits = map[attemptKey]int64{}, map[attemptKey]string{}
 	c.model.finals, c.model.reopened = map[int64]int{}, map[int64]int{}
 	return c
+}
+
+// any is the Store of a random process.
+func (c *chaos) any(r *rand.Rand) *sqldb.Store {
+	if i := r.IntN(len(c.more) + 1); i > 0 {
+		return c.more[i-1]
+	}
+	return c.s
 }
 
 // loseCommits makes one of 60 COMMITs unknown: half of them happened.
@@ -192,9 +205,17 @@ func (c *chaos) send(r *rand.Rand, bells ...task.Bell) {
 			continue
 		}
 		for n := 1 + r.IntN(4)/3; n > 0; n-- {
-			c.bus.bells = append(c.bus.bells, rung{b.ID, b.LaneID})
+			c.bus.bells = append(c.bus.bells, rung{id: b.ID, lane: b.LaneID})
 		}
 	}
+}
+
+// sendTwins puts a bell on the bus together with the one that listed its task before.
+func (c *chaos) sendTwins(r *rand.Rand, bell task.Bell, old int64) {
+	c.send(r, bell)
+	c.bus.Lock()
+	defer c.bus.Unlock()
+	c.bus.bells = append(c.bus.bells, rung{id: bell.ID, lane: bell.LaneID, with: old})
 }
 
 // receive takes a few random messages of one lane off the bus.
@@ -211,6 +232,9 @@ func (c *chaos) receive(r *rand.Rand, lane int32, most int) []int64 {
 			continue
 		}
 		ids = append(ids, c.bus.bells[i].id)
+		if with := c.bus.bells[i].with; with != 0 {
+			ids = append(ids, with)
+		}
 		c.bus.bells[i] = c.bus.bells[last]
 		c.bus.bells = c.bus.bells[:last]
 	}
@@ -245,7 +269,7 @@ func (c *chaos) submitSome(r *rand.Rand) time.Duration {
 			sub.Unique.OnConflict = conflict
 		}
 	}
-	bells, err := c.s.Submit(c.ctx, []*task.Request{{AppID: app, Tasks: subs}})
+	bells, err := c.any(r).Submit(c.ctx, []*task.Request{{AppID: app, Tasks: subs}})
 	if c.temporary("submit", err) {
 		return 0
 	}
@@ -282,17 +306,25 @@ func (c *chaos) disturbOne(r *rand.Rand) time.Duration {
 	if id == 0 {
 		return time.Millisecond
 	}
-	switch r.IntN(5) {
+	before, err := c.any(r).State(c.ctx, 0, id)
+	if c.temporary("state", err) {
+		return time.Millisecond
+	}
+	choice := r.IntN(5)
+	if before.State == task.Waiting && r.IntN(2) == 0 {
+		choice = 2
+	}
+	switch choice {
 	case 0, 1:
-		_, err := c.s.Cancel(c.ctx, 0, id)
+		_, err := c.any(r).Cancel(c.ctx, 0, id)
 		c.temporary("cancel", err)
 	case 2:
-		bell, err := c.s.RunNow(c.ctx, 0, id)
+		bell, err := c.any(r).RunNow(c.ctx, 0, id)
 		if !c.temporary("run now", err) {
-			c.send(r, bell)
+			c.sendTwins(r, bell, before.Holder)
 		}
 	default:
-		bell, err := c.s.Reopen(c.ctx, 0, id, r.IntN(2) == 0)
+		bell, err := c.any(r).Reopen(c.ctx, 0, id, r.IntN(2) == 0)
 		if !c.temporary("re-open", err) {
 			c.model.Lock()
 			c.model.reopened[id]++
@@ -307,7 +339,7 @@ func (c *chaos) purgeSome(r *rand.Rand) time.Duration {
 	before := c.now() - 1500
 	from := int64(0)
 	for range 20 {
-		rep, err := c.s.Purge(c.ctx, task.PurgeRequest{FromID: from, SucceededBefore: before, OthersBefore: before, Now: c.now(), Limit: 1 + r.IntN(500)})
+		rep, err := c.any(r).Purge(c.ctx, task.PurgeRequest{FromID: from, SucceededBefore: before, OthersBefore: before, Now: c.now(), Limit: 1 + r.IntN(500)})
 		if c.temporary("purge", err) {
 			break
 		}
@@ -318,7 +350,7 @@ func (c *chaos) purgeSome(r *rand.Rand) time.Duration {
 			break
 		}
 	}
-	_, err := c.s.PurgeKeys(c.ctx, c.now(), 100)
+	_, err := c.any(r).PurgeKeys(c.ctx, c.now(), 100)
 	c.temporary("purge keys", err)
 	return 100 * time.Millisecond
 }
@@ -326,13 +358,13 @@ func (c *chaos) purgeSome(r *rand.Rand) time.Duration {
 // ringSome is a scheduler that looks ahead and at what is due; it forgets what it rang, so it doubles a lot.
 func (c *chaos) ringSome(r *rand.Rand) time.Duration {
 	now := c.now()
-	pairs, err := c.s.DuePairs(c.ctx)
+	pairs, err := c.any(r).DuePairs(c.ctx)
 	c.temporary("pairs", err)
 	for _, p := range pairs {
 		if p.MinDue > now {
 			continue
 		}
-		bells, err := c.s.DueBells(c.ctx, p.LaneID, p.AppID, p.Kind, now, task.BellAfter{}, 20)
+		bells, err := c.any(r).DueBells(c.ctx, p.LaneID, p.AppID, p.Kind, now, task.BellAfter{}, 20)
 		c.temporary("due bells", err)
 		for _, b := range bells {
 			if b.DueAt > now || b.LaneID != p.LaneID || b.AppID != p.AppID {
@@ -341,9 +373,9 @@ func (c *chaos) ringSome(r *rand.Rand) time.Duration {
 		}
 		c.send(r, bells...)
 	}
-	bells, err := c.s.LookAhead(c.ctx, r.IntN(task.Shards), now-1000, now+100, 20)
+	bells, err := c.any(r).LookAhead(c.ctx, r.IntN(task.Shards), now-1000, now+100, 20)
 	c.temporary("look ahead", err)
-	if _, err := c.s.Rungs(c.ctx, bells); err != nil {
+	if _, err := c.any(r).Rungs(c.ctx, bells); err != nil {
 		c.temporary("rungs", err)
 	}
 	c.send(r, bells...)
@@ -352,29 +384,29 @@ func (c *chaos) ringSome(r *rand.Rand) time.Duration {
 
 // keepHouse declares stopped workers gone, rescues, expires and audits.
 func (c *chaos) keepHouse(r *rand.Rand) time.Duration {
-	workers, err := c.s.Workers(c.ctx, false)
+	workers, err := c.any(r).Workers(c.ctx, false)
 	c.temporary("workers", err)
 	for _, w := range workers {
 		if stopped, ok := c.workers.Load(w.ID); ok && stopped.(*atomic.Bool).Load() {
-			_, err := c.s.DeclareGone(c.ctx, w.ID, w.BeatAt)
+			_, err := c.any(r).DeclareGone(c.ctx, w.ID, w.BeatAt)
 			c.temporary("declare gone", err)
 		}
 	}
-	claims, err := c.s.OrphanClaims(c.ctx, 50)
+	claims, err := c.any(r).OrphanClaims(c.ctx, 50)
 	c.temporary("orphans", err)
 	for _, id := range claims {
-		bells, err := c.s.Release(c.ctx, id, nil, task.CauseLost)
+		bells, err := c.any(r).Release(c.ctx, id, nil, task.CauseLost)
 		if !c.temporary("rescue", err) {
 			c.send(r, bells...)
 		}
 	}
 	for shard := range task.Shards {
-		_, _, err := c.s.Expire(c.ctx, shard, 20)
+		_, _, err := c.any(r).Expire(c.ctx, shard, 20)
 		c.temporary("expire", err)
 	}
-	first, last, err := c.s.TaskIDRange(c.ctx)
+	first, last, err := c.any(r).TaskIDRange(c.ctx)
 	c.temporary("id range", err)
-	mended, _, err := c.s.Audit(c.ctx, max(first, last-5000), last)
+	mended, _, err := c.any(r).Audit(c.ctx, max(first, last-5000), last)
 	c.temporary("audit", err)
 	if mended > 0 {
 		c.fail("the audit had to mend %d tasks", mended)
@@ -386,6 +418,7 @@ func (c *chaos) keepHouse(r *rand.Rand) time.Duration {
 type process struct {
 	c     *chaos
 	r     *rand.Rand
+	s     *sqldb.Store
 	id    int64
 	stop  *atomic.Bool
 	born  int                 // lives so far
@@ -418,7 +451,8 @@ func (p *process) run(done chan struct{}) {
 }
 
 func (p *process) start() {
-	id, err := p.c.s.NewWorker(p.c.ctx, task.WorkerInfo{Host: "here"})
+	p.s = p.c.any(p.r)
+	id, err := p.s.NewWorker(p.c.ctx, task.WorkerInfo{Host: "here"})
 	if p.c.temporary("new worker", err) {
 		return
 	}
@@ -454,10 +488,10 @@ func (p *process) work() bool {
 		return false
 	}
 	kinds := p.c.kinds
-	if p.r.IntN(6) == 0 {
+	if p.r.IntN(3) == 0 {
 		kinds = kinds[:1]
 	}
-	won, err := p.c.s.Claim(p.c.ctx, task.ClaimRequest{WorkerID: p.id, LaneID: lane.ID, Bells: bells, Max: 1 + p.r.IntN(170), Kinds: kinds})
+	won, err := p.s.Claim(p.c.ctx, task.ClaimRequest{WorkerID: p.id, LaneID: lane.ID, Bells: bells, Max: 1 + p.r.IntN(170), Kinds: kinds})
 	if p.c.temporary("claim", err) {
 		p.c.blind.Add(1)
 		p.die() // also when its outcome is unknown: the claim, if there is one, is rescued
@@ -512,7 +546,7 @@ func (p *process) execute(won task.Claimed) {
 		p.die()
 		return
 	}
-	loaded, err := p.c.s.Load(p.c.ctx, ids(won))
+	loaded, err := p.s.Load(p.c.ctx, ids(won))
 	if p.c.temporary("load", err) || len(loaded) != len(won.Tasks) {
 		if err == nil {
 			p.c.fail("claimed %d tasks, loaded %d", len(won.Tasks), len(loaded))
@@ -520,7 +554,7 @@ func (p *process) execute(won task.Claimed) {
 		p.die()
 		return
 	}
-	held, err := p.c.s.Held(p.c.ctx, ids(won))
+	held, err := p.s.Held(p.c.ctx, ids(won))
 	p.c.temporary("held", err)
 	cancelled := map[int64]bool{}
 	for _, h := range held {
@@ -553,7 +587,7 @@ func (p *process) execute(won task.Claimed) {
 
 // cancelOwn asks for the cancel of a task that runs here: from now on it can only succeed or be cancelled.
 func (p *process) cancelOwn(e *task.Ending) {
-	rep, err := p.c.s.Cancel(p.c.ctx, 0, e.TaskID)
+	rep, err := p.s.Cancel(p.c.ctx, 0, e.TaskID)
 	if !p.c.temporary("cancel", err) && rep.State == task.Running && rep.Epoch == e.Epoch {
 		p.asked[attemptKey{e.TaskID, e.Epoch}] = true
 	}
@@ -572,14 +606,14 @@ func (p *process) handBack(won task.Claimed, ends []*task.Ending) {
 			only = append(only, e.TaskID)
 		}
 	}
-	bells, err := p.c.s.Release(p.c.ctx, won.ClaimID, only, task.CauseReleased)
+	bells, err := p.s.Release(p.c.ctx, won.ClaimID, only, task.CauseReleased)
 	if p.c.temporary("release", err) {
 		p.die()
 		return
 	}
 	p.c.send(p.r, bells...)
 	p.gave = append(p.gave, ends[cut:]...)
-	_, err = p.c.s.Finish(p.c.ctx, task.FinishBatch{WorkerID: p.id, Emptied: []int64{won.ClaimID}})
+	_, err = p.s.Finish(p.c.ctx, task.FinishBatch{WorkerID: p.id, Emptied: []int64{won.ClaimID}})
 	if p.c.temporary("empty", err) {
 		p.die()
 	}
@@ -645,7 +679,7 @@ func (p *process) end(won task.Claimed, one task.ClaimedTask, l *task.Loaded, ca
 // finish commits a batch and writes down what became of it.
 func (p *process) finish(worker int64, batch task.FinishBatch) bool {
 	c := p.c
-	bells, err := c.s.Finish(c.ctx, batch)
+	bells, err := p.s.Finish(c.ctx, batch)
 	if c.temporary("finish", err) {
 		return false
 	}
