@@ -32,6 +32,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/runner/payload"
@@ -62,10 +63,20 @@ type Shell struct{ o Options }
 // Kind is shell.
 func (*Shell) Kind() string { return "shell" }
 
-// New makes the runner.
+// ErrNoSupervisor is what New answers in a program that did not call MaybeSupervise: each script would start that whole
+// program once more, and it its scripts.
+var ErrNoSupervisor = errors.New("shell: the program must call shell.MaybeSupervise first in its main")
+
+// asked says that MaybeSupervise was called, and found that this process is no supervisor.
+var asked atomic.Bool
+
+// New makes the runner. Errors are ErrUnsupported and ErrNoSupervisor.
 func New(o Options) (*Shell, error) {
 	if !supported {
 		return nil, ErrUnsupported
+	}
+	if !asked.Load() {
+		return nil, ErrNoSupervisor
 	}
 	if o.Grace <= 0 {
 		o.Grace = time.Second

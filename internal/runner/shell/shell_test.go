@@ -5,6 +5,7 @@ package shell
 import (
 	"bytes"
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -220,4 +221,12 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAProgramThatIsNoSupervisorIsRefused(t *testing.T) {
+	asked.Store(false)
+	defer asked.Store(true)
+	if _, err := New(Options{}); !errors.Is(err, ErrNoSupervisor) {
+		t.Errorf("error %v: such a program would start itself for ever", err)
+	}
 }

@@ -22,6 +22,7 @@ import (
 // every main that may run shell tasks, and of TestMain.
 func MaybeSupervise() {
 	if len(os.Args) == 0 || os.Args[0] != supervisorName || !slices.Contains(os.Environ(), supervisorMark) {
+		asked.Store(true)
 		return
 	}
 	runtime.LockOSThread() // the script's death signal hangs on the thread that started it
