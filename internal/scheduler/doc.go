@@ -24,6 +24,14 @@
 // lane do, A's backlog however deep. It holds because the owner looks for new pairs before each refill, a pair that is new
 // is served next, and never more than W tasks are rung and unclaimed.
 //
+// A window is filled by what can be claimed only (aside.go). Bells of which no live worker of the queue runs anything are
+// parked: not published, and admitted again when other workers come. Bells that stay although slots are free are stuck: they
+// count for their app alone, which rings at most a window of them. Commands, which have few slots of their own, have bells and
+// a window of their own. An app that is paused leaves the window, and is read from the start when it goes on.
+//
+// An idle system is asked for the earliest due time of each shard, which costs the same with one app and with thousands; the
+// pairs are listed only when something is due, and the more rarely the more that costs.
+//
 // A writer rings what it wrote itself while it has credit. Whether it did cannot be seen in the row, so the owner leaves a
 // direct bell alone for a while (grace in direct.go): for 1 s as a rule, but not at all when the writers have no credit or
 // there are more of such bells than credit allows, and only shortly when nothing stands in its way to a worker.
