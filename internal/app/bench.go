@@ -60,10 +60,9 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 		return fmt.Errorf("bench folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if b.cfg, err = config.LoadFlags(config.Standalone, fs, environ); err != nil {
+	if b.cfg, err = benchConfig(fs, environ, dir); err != nil {
 		return err
 	}
-	b.cfg.DataDir, b.cfg.HTTP.Addr = dir, "127.0.0.1:0"
 	stopProfile, err := startProfile(*profile)
 	if err != nil {
 		return err
@@ -77,6 +76,17 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 		return errors.Join(err, report.JSON(out))
 	}
 	return errors.Join(err, report.Markdown(out))
+}
+
+// benchConfig is the configuration of a standalone in a folder of its own, whatever is configured: the default one may be
+// that of a standalone in use.
+func benchConfig(fs *pflag.FlagSet, environ []string, dir string) (*config.Config, error) {
+	for name, value := range map[string]string{"data-dir": dir, "http-addr": "127.0.0.1:0"} {
+		if err := fs.Set(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return config.LoadFlags(config.Standalone, fs, environ)
 }
 
 // startProfile writes a CPU profile until it is stopped; no file: none.
