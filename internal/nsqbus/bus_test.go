@@ -220,7 +220,7 @@ func TestNSQDRestarts(t *testing.T) {
 	}
 	lost := b.pub.Generation()
 
-	server = embedded(t, dir, addr)
+	embedded(t, dir, addr)
 	eventually(t, "the publisher is connected again", func() bool { return b.pub.Reachable(context.Background()) == nil })
 	if b.pub.Generation() <= lost {
 		t.Error("a new connection did not raise the generation")

@@ -199,12 +199,11 @@ func TestURLs(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
 	odd := filepath.Join(dir, "a b%20", "x#y.db")
-	s, err := sqldb.Open(ctx, sqldb.Options{URL: "sqlite://" + odd})
-	if err == nil || !strings.Contains(err.Error(), "no options") {
+	if _, err := sqldb.Open(ctx, sqldb.Options{URL: "sqlite://" + odd}); err == nil || !strings.Contains(err.Error(), "no options") {
 		t.Errorf("a path with '#': %v", err)
 	}
 	odd = filepath.Join(dir, "a b%20", "x.db")
-	s, err = sqldb.Open(ctx, sqldb.Options{URL: "sqlite://" + odd})
+	s, err := sqldb.Open(ctx, sqldb.Options{URL: "sqlite://" + odd})
 	if err != nil {
 		t.Fatal(err)
 	}

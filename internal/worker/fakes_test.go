@@ -41,7 +41,6 @@ type fakeStore struct {
 	unknown func() bool
 	claimed func(req task.ClaimRequest, got task.Claimed)
 	calls   map[string]int
-	loads   int
 }
 
 func newFakeStore(lanes ...task.Lane) *fakeStore {
@@ -428,7 +427,6 @@ type fakeBus struct {
 	waiting map[int32][]*fakeDelivery // before the lane is open
 	fin     int
 	req     []int64
-	wake    func()
 }
 
 func newFakeBus() *fakeBus {

@@ -11,11 +11,10 @@ import (
 // liveQueue gathers changes of the live view; a flusher of its own sends them in batches. What cannot be sent is
 // forgotten: every beat sends the whole view again.
 type liveQueue struct {
-	mu    sync.Mutex
-	in    map[int64]task.LiveEntry
-	out   map[int64]bool
-	wake  chan struct{}
-	whole bool
+	mu   sync.Mutex
+	in   map[int64]task.LiveEntry
+	out  map[int64]bool
+	wake chan struct{}
 }
 
 func (q *liveQueue) init() {
