@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -190,7 +191,7 @@ func (c *chaos) temporary(what string, err error) bool {
 	if err == nil {
 		return false
 	}
-	if k := task.KindOf(err); k != task.Unavailable && k != task.NotFound && k != task.Conflict {
+	if k := task.KindOf(err); !errors.Is(err, task.ErrOutcomeUnknown) && k != task.Unavailable && k != task.NotFound && k != task.Conflict {
 		c.fail("%s: %v", what, err)
 	}
 	return true
@@ -680,6 +681,10 @@ func (p *process) end(won task.Claimed, one task.ClaimedTask, l *task.Loaded, ca
 func (p *process) finish(worker int64, batch task.FinishBatch) bool {
 	c := p.c
 	bells, err := p.s.Finish(c.ctx, batch)
+	// When every look-up of a lost commit was lost too, the same batch is given again, as the worker does.
+	for tries := 0; errors.Is(err, task.ErrOutcomeUnknown) && tries < 20; tries++ {
+		bells, err = p.s.Finish(c.ctx, batch)
+	}
 	if c.temporary("finish", err) {
 		return false
 	}
