@@ -27,12 +27,14 @@ import (
 // Bench is "taskweir bench": it measures a whole installation in this process, on embedded parts in a folder of its own
 // unless servers are named by the settings of standalone. Never point it at a database that is in use.
 func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) error {
+	tuneGC()
 	b := benchRun{errs: errs}
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	fs.SetOutput(errs)
 	fs.SortFlags = false
 	quick := fs.Bool("quick", false, "rough figures within half a minute")
 	rounds := fs.Int("rounds", 0, "rounds whose median is shown, 1 to 25 (default 3, quick 1)")
+	only := fs.StringSlice("only", nil, "measure only these steps: "+strings.Join(bench.Steps(), ", "))
 	format := fs.StringP("output", "o", "markdown", "markdown or json")
 	profile := fs.String("cpuprofile", "", "write a CPU profile of this process to this file")
 	pids := fs.StringSlice("pid", nil, "name=process of a server whose processor time is shown (repeat)")
@@ -47,10 +49,10 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 	if *quick {
 		o = bench.Quick()
 	}
-	if *rounds > 0 {
+	if *rounds != 0 {
 		o.Rounds = *rounds
 	}
-	o.Progress = errs
+	o.Progress, o.Only = errs, *only
 	var err error
 	if o.Processes, err = processes(*pids); err != nil {
 		return err
@@ -62,6 +64,9 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 	defer os.RemoveAll(dir)
 	if b.cfg, err = benchConfig(fs, environ, dir); err != nil {
 		return err
+	}
+	if fs.Changed("worker-slots") {
+		o.Slots = b.cfg.Worker.Slots
 	}
 	stopProfile, err := startProfile(*profile)
 	if err != nil {

@@ -342,3 +342,21 @@ func FuzzSingleID(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatCannotBeMeasuredIsRefused(t *testing.T) {
+	for want, change := range map[string]func(*Options){
+		`only: "drains" is no step: use yardsticks, submit`: func(o *Options) { o.Only = []string{StepDrain, "drains"} },
+		"rounds: must be 1 to 25, is 26":                    func(o *Options) { o.Rounds = 26 },
+		"rounds: must be 1 to 25, is -1":                    func(o *Options) { o.Rounds = -1 },
+	} {
+		o := Quick()
+		change(&o)
+		_, err := Run(t.Context(), o, func(context.Context, Settings) (System, error) {
+			t.Error("a system was opened")
+			return nil, errors.New("opened")
+		})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}

@@ -11,6 +11,9 @@ import (
 // Run measures what open opens and reports. An error means that something did not work, not that it was slow; figures
 // that were taken before it are in the report.
 func Run(ctx context.Context, o Options, open Opener) (*Report, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
 	r := newRunner()
 	sys, err := open(ctx, Settings{Slots: o.Slots, Runner: r})
 	if err != nil {
@@ -22,7 +25,7 @@ func Run(ctx context.Context, o Options, open Opener) (*Report, error) {
 	if cerr := closeSystem(ctx, sys); err == nil {
 		err = cerr
 	}
-	if err == nil && o.Backlog > 0 {
+	if err == nil && o.Backlog > 0 && o.takes(StepFairness) {
 		err = b.fairness(ctx, open)
 	}
 	rep.finish()
@@ -58,9 +61,12 @@ func (b *bench) rounds(ctx context.Context) error {
 	}
 	for b.round = range b.o.Rounds {
 		for _, s := range []step{
-			{"yardsticks", b.yardsticks}, {"submit", b.submits}, {"drain", b.drain}, {"steady", b.steady}, {"HTTP callbacks", b.callbacks},
-			{"pickup", b.pickup}, {"delays", b.delays}, {"cancel", b.cancels},
+			{StepYardsticks, b.yardsticks}, {StepSubmit, b.submits}, {StepDrain, b.drain}, {StepSteady, b.steady},
+			{StepCallbacks, b.callbacks}, {StepPickup, b.pickup}, {StepDelays, b.delays}, {StepCancel, b.cancels},
 		} {
+			if !b.o.takes(s.name) {
+				continue
+			}
 			began := time.Now()
 			if err := s.do(ctx); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
@@ -74,21 +80,20 @@ func (b *bench) rounds(ctx context.Context) error {
 // latencyQueue is the queue of everything that measures latencies: one that every worker has known for a while.
 const latencyQueue = "bench-latency"
 
-// warm runs some tasks so that lanes, connections and pools are there: a new queue is served within a second, not at once.
+// warm runs some tasks in every queue so that lanes, connections and pools are there, and waits until the system has
+// learned what they are like: a new queue is served within a second, not at once, and how large the batches of its tasks
+// may be follows from how long they run. Queues live for months; what is measured is one that is known.
 func (b *bench) warm(ctx context.Context) error {
-	for range 2 {
-		s, err := b.fill(ctx, latencyQueue, 2_000, Task{Kind: Kind, Payload: noop})
+	for _, name := range []string{latencyQueue, queue("submit"), queue("drain"), queue("steady")} {
+		s, err := b.fill(ctx, name, 1_000, Task{Kind: Kind, Payload: noop})
 		if err != nil {
 			return err
 		}
 		if err := b.account(ctx, nil, s); err != nil {
 			return err
 		}
-		if err := pause(ctx, b.o.Known); err != nil {
-			return err
-		}
 	}
-	return nil
+	return pause(ctx, b.o.Learned)
 }
 
 // hold pauses a queue and waits until that is known everywhere. It gives the count of runs so far: what is submitted from
@@ -106,8 +111,8 @@ func (b *bench) progress(format string, args ...any) {
 	}
 }
 
-// queue names a queue of this round.
-func (b *bench) queue(what string) string { return fmt.Sprintf("bench-%s-%d", what, b.round+1) }
+// queue names a queue; the rounds share it.
+func queue(what string) string { return "bench-" + what }
 
 // account waits until the span is done and adds what became of it to the figure.
 func (b *bench) account(ctx context.Context, f *Figure, s span) error {

@@ -27,7 +27,7 @@ func (b *bench) yardsticks(ctx context.Context) error {
 
 // submits measures every way of submitting into a paused queue, and then drains what it submitted.
 func (b *bench) submits(ctx context.Context) error {
-	queue := b.queue("submit")
+	queue := queue("submit")
 	ran, err := b.hold(ctx, queue)
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (b *bench) overHTTP(ctx context.Context, clients int, d time.Duration, path
 
 // drain measures how fast a backlog of no-op tasks is worked off, and what that costs each process.
 func (b *bench) drain(ctx context.Context) error {
-	queue := b.queue("drain")
+	queue := queue("drain")
 	ran, err := b.hold(ctx, queue)
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (b *bench) steady(ctx context.Context) error {
 	if err := b.steadyInProcess(ctx, "steady, in process, 256 callers", 256, 1); err != nil {
 		return err
 	}
-	s, _, err := b.overHTTP(ctx, 256, b.o.Steady, "/v1/tasks", submitBody(b.queue("steady"), noop))
+	s, _, err := b.overHTTP(ctx, 256, b.o.Steady, "/v1/tasks", submitBody(queue("steady"), noop))
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (b *bench) steady(ctx context.Context) error {
 func (b *bench) steadyInProcess(ctx context.Context, name string, callerCount, batch int) error {
 	tasks := make([]Task, batch)
 	for i := range tasks {
-		tasks[i] = Task{Kind: Kind, Queue: b.queue("steady"), Payload: noop}
+		tasks[i] = Task{Kind: Kind, Queue: queue("steady"), Payload: noop}
 	}
 	got := make(submitted, callerCount)
 	ran := b.runner.ran.Load()
@@ -202,7 +202,7 @@ func (b *bench) callbacks(ctx context.Context) error {
 		return err
 	}
 	defer server.close()
-	queue := b.queue("callback")
+	queue := queue("callback")
 	if _, err := b.hold(ctx, queue); err != nil {
 		return err
 	}

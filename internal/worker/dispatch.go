@@ -12,6 +12,9 @@ const (
 	secondFrom = 50                    // tasks from which a lane that is alone gets a second claim beside the one under way
 	peakWindow = 20 * time.Millisecond // readiness follows the most free slots of the last two windows
 	holdAtMost = 5                     // × HoldFor: a bell that is taken bit by bit is given back after that
+
+	gatherRuns  = 8                // a claim of a backlog waits for more free slots for at most 1/8 of the mean run time,
+	gatherLeast = time.Millisecond // but at least this, and at most Options.GatherAtMost
 )
 
 // plan is one claim to be made.
@@ -221,6 +224,9 @@ func (e *Engine) share(now, clock int64) []*plan {
 	if len(open) == 1 && open[0].lane.claiming == 1 && open[0].waiting < secondFrom {
 		return nil // alone, it gathers a batch meanwhile; among others, its share of the slots must not pass to them
 	}
+	if e.gathers(open, now) {
+		return nil
+	}
 	for e.free > 0 && len(open) > 0 {
 		at := 0
 		for i, t := range open {
@@ -232,7 +238,7 @@ func (e *Engine) share(now, clock int64) []*plan {
 		if t.lane.claiming > 1 && e.free < e.o.Slots/2 {
 			break // slots are scarce and this turn is its: its claims return in a moment
 		}
-		if t.lane.claiming > 1 || t.plan == nil && len(e.calls.open)+len(plans) >= maxClaims || !e.take(t, now, clock) {
+		if t.lane.claiming > 1 || t.plan == nil && len(e.calls.open)+len(plans) >= maxClaims || !e.take(t, clock) {
 			open = append(open[:at], open[at+1:]...)
 			continue
 		}
@@ -244,6 +250,38 @@ func (e *Engine) share(now, clock int64) []*plan {
 		e.commitPlan(p)
 	}
 	return plans
+}
+
+// gathers reports whether to wait for more free slots before a backlog is claimed: a claim and the commit of what it ran
+// cost the database nearly as much for ten tasks as for a hundred, and handlers that take less than a claim free the next
+// slots in a moment. The wait is short beside the run time, so that slots which are the bottleneck do not stand empty.
+// Engine.mu is held.
+func (e *Engine) gathers(open []*turn, now int64) bool {
+	waiting, runMs := 0, 0.0
+	for _, t := range open {
+		waiting += t.waiting
+		runMs = max(runMs, t.lane.runMs)
+	}
+	goal := min(waiting, maxClaim, e.o.Slots)
+	patience := min(max(int64(runMs*float64(time.Millisecond))/gatherRuns, int64(gatherLeast)), int64(e.o.GatherAtMost))
+	if e.free >= goal {
+		e.gatherNs = 0
+		return false
+	}
+	if len(open) == 1 && open[0].lane.claiming > 0 {
+		e.gatherNs = 0
+		return true // its tasks are not even started
+	}
+	if e.gatherNs != 0 && now-e.gatherNs >= patience {
+		e.gatherNs = 0
+		return false
+	}
+	if e.gatherNs == 0 {
+		e.gatherNs = now
+	}
+	e.gatherEnd = e.gatherNs + patience
+	e.want(goal)
+	return true
 }
 
 // turn is a lane while slots are shared out.
@@ -268,7 +306,7 @@ func (e *Engine) turn(l *lane, clock int64) *turn {
 		if t.next < 0 {
 			t.next = i
 		}
-		if t.waiting += h.left; t.waiting >= secondFrom {
+		if t.waiting += h.left; t.waiting >= maxClaim {
 			break
 		}
 	}
@@ -281,9 +319,9 @@ func (e *Engine) turn(l *lane, clock int64) *turn {
 	return t
 }
 
-// take adds the lane's next bell to its plan and reserves its slots; false when the lane gets no more this time. A bell
-// that needs more slots than are free waits PartWait for them, then a part of it is taken.
-func (e *Engine) take(t *turn, now, clock int64) bool {
+// take adds the lane's next bell, or what the free slots can take of it, to its plan and reserves the slots; false when the
+// lane gets no more this time.
+func (e *Engine) take(t *turn, clock int64) bool {
 	l := t.lane
 	for ; t.next < len(l.queue); t.next++ {
 		h := l.queue[t.next]
@@ -303,18 +341,8 @@ func (e *Engine) take(t *turn, now, clock int64) bool {
 			if t.plan != nil && have+n > maxClaim {
 				return false
 			}
-			if need := min(n, e.o.Slots, maxClaim); !h.limited && need > e.free {
-				if h.shortNs == 0 {
-					h.shortNs = now
-				}
-				if now-h.shortNs < int64(e.o.PartWait) {
-					e.want(need)
-					return false
-				}
-			}
 			n = room
 		}
-		h.shortNs = 0
 		e.add(t, h, n)
 		t.next++
 		return true
@@ -380,6 +408,9 @@ func (e *Engine) nextLook(now, clock int64) int64 {
 	if e.free < e.o.Slots || e.full() {
 		next = int64(peakWindow)
 	}
+	if e.gatherNs != 0 {
+		next = min(next, max(e.gatherEnd-now, 0))
+	}
 	micros := int64(-1)
 	for _, l := range e.order {
 		for _, h := range l.queue {
@@ -394,9 +425,6 @@ func (e *Engine) nextLook(now, clock int64) int64 {
 				continue
 			}
 			next = min(next, h.sinceNs+int64(e.o.HoldFor)-now)
-			if h.shortNs > 0 {
-				next = min(next, max(h.shortNs+int64(e.o.PartWait)-now, int64(time.Millisecond)))
-			}
 		}
 		if len(l.queue) > 0 && e.pauseNs > now {
 			next = min(next, e.pauseNs-now)

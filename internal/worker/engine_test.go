@@ -600,6 +600,78 @@ func TestShellHasALimitOfItsOwn(t *testing.T) {
 	})
 }
 
+// A claim of a backlog waits for all slots, but not for long beside the run time; what fits into the free slots waits for
+// nothing.
+func TestClaimsOfABacklogGatherSlots(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const slots = 8
+		type made struct {
+			at time.Duration
+			n  int
+		}
+		var mu sync.Mutex
+		var claims []made
+		begin := time.Now()
+		s := newFakeStore()
+		s.claimed = func(_ task.ClaimRequest, got task.Claimed) {
+			mu.Lock()
+			claims = append(claims, made{time.Since(begin), len(got.Tasks)})
+			mu.Unlock()
+		}
+		ends := make(chan struct{})
+		r := start(t, s, runners{"k": func(context.Context, Job) task.Result {
+			<-ends
+			return task.Result{Outcome: task.OutcomeSucceeded}
+		}}, func(o *Options) { o.Slots = slots })
+		after(10 * time.Millisecond)
+		release := func(n int) (at time.Duration) {
+			at = time.Since(begin)
+			for range n {
+				ends <- struct{}{}
+			}
+			synctest.Wait()
+			return at
+		}
+		take := func() []made {
+			mu.Lock()
+			defer mu.Unlock()
+			out := claims
+			claims = nil
+			return out
+		}
+		four := []spec{{kind: "k"}, {kind: "k"}, {kind: "k"}, {kind: "k"}}
+		for range 5 {
+			r.bus.Ring(r.store.add(1, four...))
+		}
+		after(20 * time.Millisecond)
+		if got := take(); len(got) == 0 || got[len(got)-1].n+got[0].n < slots {
+			t.Fatalf("first claims %v, want all %d slots taken", got, slots)
+		}
+		at := release(slots) // all at once: one claim, at once
+		if got := take(); len(got) != 1 || got[0].n != slots || got[0].at != at {
+			t.Errorf("claims %v after %d slots came free at %v", got, slots, at)
+		}
+		at = release(1) // one by one: it is waited for, though not for long
+		if got := take(); len(got) != 0 {
+			t.Errorf("claims %v for one free slot of %d", got, slots)
+		}
+		after(r.e.o.GatherAtMost)
+		if got := take(); len(got) != 1 || got[0].n != 1 || got[0].at-at < gatherLeast || got[0].at-at > r.e.o.GatherAtMost {
+			t.Errorf("claims %v, want one of 1 task from %v to %v after %v", got, gatherLeast, r.e.o.GatherAtMost, at)
+		}
+		release(slots) // three are left of twenty: they fit
+		if got := take(); len(got) != 1 || got[0].n != 3 {
+			t.Errorf("claims %v, want one of the 3 that are left", got)
+		}
+		close(ends)
+		after(time.Second)
+		if n := r.store.count(task.Succeeded); n != 20 {
+			t.Errorf("%d of 20 succeeded", n)
+		}
+		r.stop()
+	})
+}
+
 func TestLanesShareSlotsByWeight(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		lanes := []task.Lane{{ID: 1, Queue: "q", Priority: task.High}, {ID: 2, Queue: "q", Priority: task.Normal}, {ID: 3, Queue: "q", Priority: task.Low}}

@@ -33,8 +33,7 @@ type held struct {
 	ds        []Delivery // the message, and copies of it that came while it waited
 	sinceNs   int64      // waits for a slot since
 	arrivedNs int64
-	shortNs   int64 // some slots are free, but too few to take it whole, since; 0: no
-	left      int   // tasks believed to be left
+	left      int // tasks believed to be left
 	claiming  bool
 	limited   bool // holds tasks of a limited kind, as far as known
 }

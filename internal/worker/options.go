@@ -56,7 +56,7 @@ type Options struct {
 	LanesEvery     time.Duration // how often the table of lanes is read; 1 s
 	LiveAfter      time.Duration // run time from which a task is in the live view; 200 ms
 	HoldFor        time.Duration // how long a bell waits here for a slot, or for its time; 1 s
-	PartWait       time.Duration // how long a bell waits to be taken whole; 5 ms
+	GatherAtMost   time.Duration // longest that a claim of a backlog waits for more free slots; 5 ms
 	WatchdogAfter  time.Duration // silence of an inlet before the database is asked whether that can be; 5 s
 
 	MaxResults     int // results that wait for the flusher before nothing more is claimed; 2,000
@@ -104,7 +104,7 @@ func (o Options) withDefaults() (Options, error) {
 	setTime(&o.LanesEvery, time.Second)
 	setTime(&o.LiveAfter, 200*time.Millisecond)
 	setTime(&o.HoldFor, time.Second)
-	setTime(&o.PartWait, 5*time.Millisecond)
+	setTime(&o.GatherAtMost, 5*time.Millisecond)
 	setTime(&o.WatchdogAfter, 5*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -29,6 +29,9 @@ func runBench(ctx context.Context, o options, p testkit.Programs, env, processes
 	if o.rounds > 0 {
 		args = append(args, "--rounds", strconv.Itoa(o.rounds))
 	}
+	if o.steps != "" {
+		args = append(args, "--only", o.steps)
+	}
 	for _, process := range processes {
 		args = append(args, "--pid", process)
 	}

@@ -25,6 +25,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 0, "rounds whose median is shown; 0: the bench's own default")
 	flag.StringVar(&o.output, "o", "markdown", "markdown or json")
 	flag.StringVar(&o.only, "only", "", "standalone or servers; empty: both")
+	flag.StringVar(&o.steps, "steps", "", "measure only these, a comma list; empty: everything (see taskweir bench --only)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -35,9 +36,9 @@ func main() {
 }
 
 type options struct {
-	quick        bool
-	rounds       int
-	output, only string
+	quick               bool
+	rounds              int
+	output, only, steps string
 }
 
 // results is what is printed.
