@@ -187,6 +187,44 @@ func TestRescueGoesOnBehindAClaimThatTimesOut(t *testing.T) {
 	})
 }
 
+// However many claims there are whose releases time out, new ones have their turn before them.
+func TestRescueGoesOnBehindManyClaimsThatTimeOut(t *testing.T) {
+	poisonedBubble(t, 1, func(t *testing.T, p *poisonedStore) {
+		p.lock.Lock()
+		p.refuse = task.Gone("database_unavailable", context.DeadlineExceeded)
+		for _, id := range p.orphans(20) {
+			p.claims[id] = true
+		}
+		p.lock.Unlock()
+		time.Sleep(time.Minute)
+		p.orphans(20)
+		time.Sleep(5 * time.Second)
+		if n := p.claimsLeft(); n != 20 {
+			t.Errorf("%d claims left", n)
+		}
+	})
+}
+
+// A database that could not be written to for long does not make the rescue wait when it can be again.
+func TestRescueIsPromptAfterALongOutage(t *testing.T) {
+	poisonedBubble(t, 1, func(t *testing.T, p *poisonedStore) {
+		p.lock.Lock()
+		p.refuse = task.Gone("database_unavailable", context.DeadlineExceeded)
+		for _, id := range p.orphans(100) {
+			p.claims[id] = true
+		}
+		p.lock.Unlock()
+		time.Sleep(time.Hour)
+		p.lock.Lock()
+		clear(p.claims)
+		p.lock.Unlock()
+		time.Sleep(awayLongest + 3*time.Second)
+		if n := p.claimsLeft(); n != 0 {
+			t.Errorf("%d claims left", n)
+		}
+	})
+}
+
 // A claim that cannot be released does not fail a start; a database that is away does.
 func TestRecoverDoesNotFailForOneClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

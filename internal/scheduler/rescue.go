@@ -12,7 +12,8 @@ const (
 	orphansPerQuery = 50
 	refusedMost     = 1000             // claims remembered as refused
 	refusedFirst    = time.Second      // how long a refused claim is left alone,
-	refusedLongest  = 10 * time.Minute // at twice the time after each try
+	refusedLongest  = 10 * time.Minute // at twice the time after each try;
+	awayLongest     = 5 * time.Second  // … or this, when the database seemed to be away: that may end any moment
 )
 
 // rescue remembers the claims that the store refused to release, so that they do not fill the page of orphans. It belongs
@@ -24,16 +25,18 @@ type rescue struct {
 type refusal struct {
 	wait  time.Duration
 	until time.Time
+	times int
 }
 
 // refuse notes a claim that was refused.
-func (r *rescue) refuse(id int64, now time.Time) refusal {
+func (r *rescue) refuse(id int64, now time.Time, longest time.Duration) refusal {
 	if r.refused == nil {
 		r.refused = map[int64]refusal{}
 	}
 	f := r.refused[id]
-	f.wait = min(max(refusedFirst, 2*f.wait), refusedLongest)
+	f.wait = min(max(refusedFirst, 2*f.wait), longest)
 	f.until = now.Add(f.wait)
+	f.times++
 	r.refused[id] = f
 	return f
 }
@@ -44,6 +47,13 @@ func (r *rescue) forget(claims []int64) {
 		if _, found := slices.BinarySearch(claims, id); !found {
 			delete(r.refused, id)
 		}
+	}
+}
+
+// order puts claims that were never refused first, and then those that were refused least often.
+func (r *rescue) order(claims []int64) {
+	if len(r.refused) > 0 {
+		slices.SortStableFunc(claims, func(a, b int64) int { return r.refused[a].times - r.refused[b].times })
 	}
 }
 
@@ -70,6 +80,7 @@ func (s *Scheduler) rescueOnce(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	s.rescue.forget(claims)
+	s.rescue.order(claims)
 	now, released, first := time.Now(), 0, true
 	for _, id := range claims {
 		if now.Before(s.rescue.refused[id].until) {
@@ -85,10 +96,11 @@ func (s *Scheduler) rescueOnce(ctx context.Context) (more bool, err error) {
 		bells, err := s.o.Store.Release(rctx, id, nil, task.CauseLost)
 		cancel()
 		if err != nil {
-			f := s.rescue.refuse(id, now) // also when nothing is refused, so that the others come first the next time
 			if stops(ctx, err) {
+				s.rescue.refuse(id, now, awayLongest) // though nothing is refused: the others come first the next time
 				return false, err
 			}
+			f := s.rescue.refuse(id, now, refusedLongest)
 			s.o.Logger.Error("a dead worker's tasks cannot be released", "claim", id, "again_in", f.wait, "err", err)
 			continue
 		}
