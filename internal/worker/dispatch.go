@@ -212,6 +212,7 @@ func (e *Engine) mayClaim(now int64) bool {
 // one claim. Engine.mu is held.
 func (e *Engine) share(now, clock int64) []*plan {
 	if !e.mayClaim(now) {
+		e.gatherNs = 0 // what it waits for is not slots
 		return nil
 	}
 	var plans []*plan
@@ -222,6 +223,7 @@ func (e *Engine) share(now, clock int64) []*plan {
 		}
 	}
 	if len(open) == 1 && open[0].lane.claiming == 1 && open[0].waiting < secondFrom {
+		e.gatherNs = 0
 		return nil // alone, it gathers a batch meanwhile; among others, its share of the slots must not pass to them
 	}
 	if e.gathers(open, now) {

@@ -672,6 +672,40 @@ func TestClaimsOfABacklogGatherSlots(t *testing.T) {
 	})
 }
 
+// A claim that is waited for may become impossible meanwhile: the dispatcher must not look again and again for that.
+func TestGatheringEndsWhenNothingMayBeClaimed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for what, stop := range map[string]func(*Engine){
+			"database away": func(e *Engine) { e.pauseNs = e.mono.ns() + int64(time.Second) },
+			"fenced":        func(e *Engine) { e.fenced = true },
+			"no slot":       func(e *Engine) { e.free = 0 },
+			"results wait":  func(e *Engine) { e.fin.n.Store(int64(e.o.MaxResults)) },
+			"one lane left, its claim under way": func(e *Engine) {
+				e.order[0].queue, e.order[1].claiming = nil, 1
+			},
+		} {
+			e, err := New(Options{Store: newFakeStore(), Source: newFakeBus(), Clock: wall{}, Slots: 8, Runners: []Runner{fakeRunner{"k", succeed}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.id, e.free = 1, 3
+			for id := int32(1); id <= 2; id++ {
+				l := &lane{Lane: task.Lane{ID: id, Queue: "q"}, byBell: map[int64]*held{}}
+				l.queue = []*held{{rung: task.Rung{Bell: task.Bell{ID: int64(id)}}, sinceNs: e.mono.ns(), arrivedNs: e.mono.ns(), left: 8}}
+				e.order = append(e.order, l)
+			}
+			if plans, _, next := e.step(); len(plans) != 0 || next == 0 || next > int64(gatherLeast) {
+				t.Fatalf("%d plans, next look in %v", len(plans), time.Duration(next))
+			}
+			stop(e)
+			time.Sleep(e.o.GatherAtMost)
+			if plans, _, next := e.step(); len(plans) != 0 || next < int64(gatherLeast) {
+				t.Errorf("%s: %d plans, next look in %v", what, len(plans), time.Duration(next))
+			}
+		}
+	})
+}
+
 func TestLanesShareSlotsByWeight(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		lanes := []task.Lane{{ID: 1, Queue: "q", Priority: task.High}, {ID: 2, Queue: "q", Priority: task.Normal}, {ID: 3, Queue: "q", Priority: task.Low}}
