@@ -90,23 +90,27 @@ func (l *laneState) findStuck(now time.Time, least, most time.Duration) {
 		return
 	}
 	interval := reringInterval(least, most, l.window(now), l.rate(now))
-	if now.Sub(l.freeFrom) < interval {
+	if l.freeTo.Sub(l.freeFrom) < interval {
 		return
 	}
 	for _, r := range l.rung {
-		if r.aside == notAside && !r.pressing && !r.failed && !r.direct && now.Sub(r.rungAt) >= interval {
+		if r.aside == notAside && !r.pressing && !r.failed && !r.direct && l.freeTo.Sub(r.rungAt) >= interval {
 			l.setAside(r, stuck)
 		}
 	}
 }
 
-// measureFree notes since when slots are free.
-func (l *laneState) measureFree(now time.Time, free int) {
+// measureFree notes from when to when slots were free, as of a beat. What the workers did after their beats nobody knows: a
+// burst takes all their slots at once, and what waits behind it is not stuck.
+func (l *laneState) measureFree(free int, beat time.Time) {
 	if free <= 0 {
 		l.freeFrom = time.Time{}
-	} else if l.freeFrom.IsZero() {
-		l.freeFrom = now
+		return
 	}
+	if l.freeFrom.IsZero() {
+		l.freeFrom = beat
+	}
+	l.freeTo = beat
 }
 
 // unpark lets what is parked be read and admitted again: other workers are there.

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,8 +148,8 @@ func TestParkedIsBounded(t *testing.T) {
 func TestStuckHoldsUpNobodyElse(t *testing.T) {
 	bubble(t, true, func(t *testing.T, m *memStore, b *broker, s *Scheduler) {
 		m.kinds = allKinds
-		m.setWorker(crew(1, 256, 4, 4, "echo"))
-		m.setWorker(crew(2, 4, 0, 4, "other"))
+		keepAlive(t, m, crew(1, 256, 4, 4, "echo"))
+		keepAlive(t, m, crew(2, 4, 0, 4, "other"))
 		time.Sleep(2 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		slow := map[int64]bool{}
@@ -201,6 +202,42 @@ func TestBusyIsNotStuck(t *testing.T) {
 		}
 		if rung != minWindow {
 			t.Errorf("%d rung, the window is %d", rung, minWindow)
+		}
+	})
+}
+
+// A burst that takes every slot between two beats leaves nothing stuck: what the workers said before it does not count.
+func TestWhatWaitsBehindABurstIsNotStuck(t *testing.T) {
+	bubble(t, true, func(t *testing.T, m *memStore, b *broker, s *Scheduler) {
+		var busy atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		var beats sync.WaitGroup
+		beats.Go(func() {
+			for ctx.Err() == nil {
+				m.setWorker(crew(1, 8, 0, int(busy.Load())))
+				_ = sleep(ctx, 3*time.Second)
+			}
+		})
+		defer beats.Wait()
+		defer cancel()
+		first := m.submit(1, 1, 1, 1, time.Now(), false)[0] // so that the lane is known when the burst comes
+		time.Sleep(6100 * time.Millisecond)
+		m.claim(0, first, 1)
+		ids := m.submit(1, 1, 500, 1, time.Now(), false)
+		time.Sleep(200 * time.Millisecond)
+		busy.Store(8)
+		for _, id := range ids[:8] {
+			m.claim(0, id, 1)
+		}
+		time.Sleep(time.Minute)
+		rung := 0
+		for _, id := range ids {
+			if len(b.rung(id)) > 0 {
+				rung++
+			}
+		}
+		if rung != minWindow+8 {
+			t.Errorf("%d rung, 8 of them claimed; the window is %d", rung, minWindow)
 		}
 	})
 }

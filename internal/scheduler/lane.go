@@ -36,7 +36,8 @@ type laneState struct {
 	parked    map[int32]int // by app, bells in rung that are not published, as no worker runs their kinds
 	stuckAt   time.Time     // last look at what is left of the stuck
 	taken     int           // tasks that were seen to be claimed in this poll
-	freeFrom  time.Time     // the workers have had free slots since; zero: they have none
+	freeFrom  time.Time     // the workers have had free slots since this beat; zero: they have none
+	freeTo    time.Time     // … as of this beat
 	claimedAt time.Time     // something was claimed last
 
 	held int // bytes of payloads in the apps' ahead

@@ -194,7 +194,8 @@ func (p *loop) measureWorkers(l *laneState) {
 		return
 	}
 	l.slots, l.done = p.workers.slots(l.lane.Queue), p.workers.rate[l.lane.ID]
-	l.measureFree(time.Now(), p.workers.free(l.lane.Queue))
+	free, beatAt := p.workers.free(l.lane.Queue)
+	l.measureFree(free, time.Now().Add(min(0, time.Duration(beatAt-p.s.o.Clock.Now())*time.Millisecond)))
 	if ms := p.workers.runMs[l.lane.ID]; ms > 0 {
 		l.runMs = ms
 	}

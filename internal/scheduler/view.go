@@ -69,12 +69,14 @@ func (v *workersView) shellSlots(queue string) (n int) {
 	return n
 }
 
-// free counts the slots of workers that serve a queue and were free at their last beats.
-func (v *workersView) free(queue string) (n int) {
+// free counts the slots of workers that serve a queue and were free at their last beats, and gives the last of these beats.
+func (v *workersView) free(queue string) (n int, beatAt int64) {
 	for _, w := range v.serving(queue) {
-		n += max(0, w.Info.Slots-w.Info.Busy)
+		if free := w.Info.Slots - w.Info.Busy; free > 0 {
+			n, beatAt = n+free, max(beatAt, w.BeatAt)
+		}
 	}
-	return n
+	return n, beatAt
 }
 
 // serving lists the live workers that take tasks of a queue.
