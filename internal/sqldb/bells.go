@@ -24,7 +24,7 @@ func insertBells(ctx context.Context, t tx, bells []task.Bell) error {
 		part := bells[:min(len(bells), maxList)]
 		bells = bells[len(part):]
 		if query := insertBellsSQL(part); query != "" {
-			if _, err := t.exec(ctx, query); err != nil {
+			if err := t.add(ctx, query); err != nil {
 				return err
 			}
 		}

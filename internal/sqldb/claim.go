@@ -105,7 +105,7 @@ func (c *claiming) run(ctx context.Context) error {
 		return nil
 	}
 	c.out.ClaimID = c.claimID
-	if _, err := c.t.exec(ctx, c.insertClaimSQL()); err != nil {
+	if err := c.t.add(ctx, c.insertClaimSQL()); err != nil {
 		return err
 	}
 	if len(keyed) > 0 {
@@ -368,7 +368,7 @@ func (c *claiming) rewriteBells(ctx context.Context) error {
 				report.Gone = true
 			case !slices.Equal(left, b.TaskIDs):
 				query := newText(len(left)).s("UPDATE bells SET n=").n(int64(len(left))).s(",task_ids='").ids(left).s("' WHERE id=").n(b.ID).String()
-				if _, err := c.t.exec(ctx, query); err != nil {
+				if err := c.t.add(ctx, query); err != nil {
 					return err
 				}
 			}
@@ -379,8 +379,7 @@ func (c *claiming) rewriteBells(ctx context.Context) error {
 		return nil
 	}
 	slices.Sort(emptied)
-	_, err := c.s.deleteIDs(ctx, c.t, listDelete{table: "bells", column: "id"}, emptied)
-	return err
+	return c.s.dropIDs(ctx, c.t, listDelete{table: "bells", column: "id"}, emptied)
 }
 
 func (c *claiming) insertClaimSQL() string {

@@ -17,16 +17,37 @@ type listDelete struct {
 }
 
 // deleteIDs deletes the rows that sorted ids name and gives how many.
-func (s *Store) deleteIDs(ctx context.Context, t tx, d listDelete, ids []int64) (int64, error) {
-	return s.deleteList(ctx, t, d, len(ids), func(x *text, i int) { x.n(ids[i]) })
+func (s *Store) deleteIDs(ctx context.Context, t tx, d listDelete, ids []int64) (deleted int64, err error) {
+	err = s.deleteList(d, len(ids), func(x *text, i int) { x.n(ids[i]) }, func(query string) error {
+		rows, err := t.exec(ctx, query)
+		deleted += rows
+		return err
+	})
+	return deleted, err
 }
 
 // deleteByKeys deletes the rows that sorted keys name and gives how many.
-func (s *Store) deleteByKeys(ctx context.Context, t tx, d listDelete, keys [][32]byte) (int64, error) {
-	return s.deleteList(ctx, t, d, len(keys), func(x *text, i int) { x.hex(keys[i][:]) })
+func (s *Store) deleteByKeys(ctx context.Context, t tx, d listDelete, keys [][32]byte) (deleted int64, err error) {
+	err = s.deleteList(d, len(keys), func(x *text, i int) { x.hex(keys[i][:]) }, func(query string) error {
+		rows, err := t.exec(ctx, query)
+		deleted += rows
+		return err
+	})
+	return deleted, err
 }
 
-func (s *Store) deleteList(ctx context.Context, t tx, d listDelete, n int, entry func(x *text, i int)) (deleted int64, err error) {
+// dropIDs is deleteIDs where nobody needs to know how many.
+func (s *Store) dropIDs(ctx context.Context, t tx, d listDelete, ids []int64) error {
+	return s.deleteList(d, len(ids), func(x *text, i int) { x.n(ids[i]) }, func(query string) error { return t.add(ctx, query) })
+}
+
+// dropKeys is deleteByKeys where nobody needs to know how many.
+func (s *Store) dropKeys(ctx context.Context, t tx, d listDelete, keys [][32]byte) error {
+	return s.deleteList(d, len(keys), func(x *text, i int) { x.hex(keys[i][:]) }, func(query string) error { return t.add(ctx, query) })
+}
+
+// deleteList gives run the statements that delete the rows of a list.
+func (s *Store) deleteList(d listDelete, n int, entry func(x *text, i int), run func(query string) error) error {
 	for from := 0; from < n; from += maxList {
 		to := min(from+maxList, n)
 		x := newText(2 * (to - from))
@@ -35,13 +56,11 @@ func (s *Store) deleteList(ctx context.Context, t tx, d listDelete, n int, entry
 		} else {
 			d.listed(x, from, to, entry)
 		}
-		rows, err := t.exec(ctx, x.String())
-		if err != nil {
-			return deleted, err
+		if err := run(x.String()); err != nil {
+			return err
 		}
-		deleted += rows
 	}
-	return deleted, nil
+	return nil
 }
 
 // joined is the form for MySQL.

@@ -22,6 +22,22 @@ func (s *Store) Exec(ctx context.Context, query string) error {
 	})
 }
 
+// Tx is a transaction for tests of what carries it.
+type Tx struct{ t tx }
+
+func (t Tx) Add(ctx context.Context, query string) error { return t.t.add(ctx, query) }
+
+func (t Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return t.t.exec(ctx, query, args...)
+}
+
+func (t Tx) Query(ctx context.Context, query string) (*sql.Rows, error) { return t.t.query(ctx, query) }
+
+// Write runs one transaction.
+func (s *Store) Write(ctx context.Context, fn func(context.Context, Tx) error) error {
+	return s.write(ctx, func(ctx context.Context, t tx) error { return fn(ctx, Tx{t}) })
+}
+
 // SetPatience shortens the looking up of unknown commits.
 func (s *Store) SetPatience(d time.Duration) { s.engine.patience.Store(int64(d)) }
 
@@ -29,8 +45,17 @@ func (s *Store) SetPatience(d time.Duration) { s.engine.patience.Store(int64(d))
 // explain answers EXPLAIN of the statement on the same connection, before it runs: table and access type of each step.
 type Hook func(query string, explain func() ([][2]string, error), run func() error) error
 
-// HookMySQL puts a hook between a Store and its database.
-func HookMySQL(t testing.TB, s *Store, url string, hook Hook) {
+// HookMySQL puts a hook between a Store and its database. It sees the texts as they are sent: several statements joined by
+// semicolons where mysqlTx joined them.
+func HookMySQL(t testing.TB, s *Store, url string, hook Hook) { hookMySQL(t, s, url, hook, false) }
+
+// HookStatements takes the texts apart: the hook sees statement by statement, and each is sent by itself.
+func HookStatements(t testing.TB, s *Store, url string, hook Hook) { hookMySQL(t, s, url, hook, true) }
+
+// IsCommit reports whether a text ends its transaction.
+func IsCommit(text string) bool { return strings.HasSuffix(text, "COMMIT") }
+
+func hookMySQL(t testing.TB, s *Store, url string, hook Hook, apart bool) {
 	t.Helper()
 	_, cfg, err := parseURL(url)
 	if err != nil {
@@ -41,13 +66,14 @@ func HookMySQL(t testing.TB, s *Store, url string, hook Hook) {
 		t.Fatal(err)
 	}
 	old := s.db
-	s.db = pool(hookConnector{sessionConnector{plain}, hook}, 16)
+	s.db = pool(hookConnector{sessionConnector{plain}, hook, apart}, 16)
 	_ = old.Close()
 }
 
 type hookConnector struct {
 	driver.Connector
-	hook Hook
+	hook  Hook
+	apart bool
 }
 
 func (c hookConnector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -55,7 +81,7 @@ func (c hookConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hookConn{conn.(mysqlConn), c.hook}, nil
+	return &hookConn{conn.(mysqlConn), c.hook, c.apart}, nil
 }
 
 // mysqlConn is what the driver's connections can do.
@@ -72,10 +98,49 @@ type mysqlConn interface {
 
 type hookConn struct {
 	mysqlConn
-	hook Hook
+	hook  Hook
+	apart bool
+}
+
+// splitText takes a text apart at the semicolons outside of its string literals.
+func splitText(text string) (out []string) {
+	from, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '\'':
+			quoted = !quoted
+		case c == ';' && !quoted:
+			out = append(out, text[from:i])
+			from = i + 1
+		}
+	}
+	return append(out, text[from:])
+}
+
+// lead sends all statements of a text but the last, and gives that.
+func (c *hookConn) lead(ctx context.Context, text string, args []driver.NamedValue) (last string, err error) {
+	if !c.apart || len(args) > 0 {
+		return text, nil
+	}
+	all := splitText(text)
+	for _, query := range all[:len(all)-1] {
+		if _, err := c.exec(ctx, query, nil); err != nil {
+			return "", err
+		}
+	}
+	return all[len(all)-1], nil
 }
 
 func (c *hookConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
+	if query, err = c.lead(ctx, query, args); err != nil {
+		return nil, err
+	}
+	return c.exec(ctx, query, args)
+}
+
+func (c *hookConn) exec(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
 	err = c.hook(query, func() ([][2]string, error) { return c.explain(ctx, query, args) }, func() error {
 		res, err = c.mysqlConn.ExecContext(ctx, query, args)
 		return err
@@ -84,6 +149,9 @@ func (c *hookConn) ExecContext(ctx context.Context, query string, args []driver.
 }
 
 func (c *hookConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
+	if query, err = c.lead(ctx, query, args); err != nil {
+		return nil, err
+	}
 	err = c.hook(query, func() ([][2]string, error) { return c.explain(ctx, query, args) }, func() error {
 		rows, err = c.mysqlConn.QueryContext(ctx, query, args)
 		return err

@@ -166,6 +166,14 @@ func (w *world) row(id int64) row {
 }
 
 // count reads one number.
+func (w *world) text(query string, args ...any) (out string) {
+	w.t.Helper()
+	if err := w.s.DB().QueryRowContext(w.ctx, query, args...).Scan(&out); err != nil {
+		w.t.Fatalf("%s: %v", query, err)
+	}
+	return out
+}
+
 func (w *world) count(query string, args ...any) int64 {
 	w.t.Helper()
 	var n sql.NullInt64

@@ -24,7 +24,7 @@ func TestPlansOfLockingStatements(t *testing.T) {
 			w := newWorld(t, s)
 			fill(w, rows)
 			p := &plans{t: t, seen: map[string]int{}}
-			sqldb.HookMySQL(t, s, url, p.hook)
+			sqldb.HookStatements(t, s, url, p.hook)
 			for _, n := range []int{1, 3, 100, 500} {
 				everyStatement(w, n)
 			}

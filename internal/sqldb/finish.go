@@ -278,7 +278,7 @@ func (f *finishing) commit(ctx context.Context, t tx) error {
 	}
 	if len(f.emptied) > 0 {
 		mine := newText(1).s(" AND worker_id=").n(f.worker).String()
-		if _, err := f.s.deleteIDs(ctx, t, listDelete{table: "claims", column: "id", after: mine}, f.emptied); err != nil {
+		if err := f.s.dropIDs(ctx, t, listDelete{table: "claims", column: "id", after: mine}, f.emptied); err != nil {
 			return err
 		}
 	}
@@ -437,7 +437,7 @@ const maxValues = 512 << 10
 
 // insertResults writes the results of successes.
 func (s *Store) insertResults(ctx context.Context, t tx, plan []planned) error {
-	ins := bodyInsert{t: t, head: "INSERT INTO results (id,epoch,body) VALUES ",
+	ins := bodyInsert{s: s, t: t, head: "INSERT INTO results (id,epoch,body) VALUES ",
 		tail: " ON DUPLICATE KEY UPDATE epoch=VALUES(epoch),body=VALUES(body)"}
 	if !s.mysql {
 		ins.tail = " ON CONFLICT (id) DO UPDATE SET epoch=excluded.epoch,body=excluded.body"
@@ -478,7 +478,7 @@ func (f *finishing) attempts() []attemptRow {
 
 // insertAttempts writes rows of ended attempts.
 func (s *Store) insertAttempts(ctx context.Context, t tx, rows []attemptRow) error {
-	ins := bodyInsert{t: t, head: "INSERT INTO attempts (task_id,epoch,id,worker_id,started_at,finished_at,outcome,http_status,detail) VALUES "}
+	ins := bodyInsert{s: s, t: t, head: "INSERT INTO attempts (task_id,epoch,id,worker_id,started_at,finished_at,outcome,http_status,detail) VALUES "}
 	for i := range rows {
 		r := &rows[i]
 		if err := ins.add(ctx, r.detail, r.TaskID, int64(r.Epoch), r.ID, r.WorkerID, r.StartedAt, r.FinishedAt, int64(r.Outcome),
@@ -491,6 +491,7 @@ func (s *Store) insertAttempts(ctx context.Context, t tx, rows []attemptRow) err
 
 // bodyInsert builds INSERTs of rows of numbers with one body at their end, each of a bounded size.
 type bodyInsert struct {
+	s          *Store
 	t          tx
 	head, tail string
 	x          *text
@@ -509,9 +510,13 @@ func (b *bodyInsert) add(ctx context.Context, body []byte, numbers ...int64) err
 	}
 	b.x.row(b.rows == 0, numbers...)
 	b.x.b = b.x.b[:len(b.x.b)-1]
-	if body == nil {
+	switch {
+	case body == nil:
 		b.x.s(",NULL)")
-	} else {
+	case b.s.mysql:
+		b.x.s(",")
+		b.s.blob(b.x, body).s(")")
+	default:
 		b.x.s(",?)")
 		b.args = append(b.args, body)
 	}
@@ -524,8 +529,12 @@ func (b *bodyInsert) flush(ctx context.Context) error {
 	if b.rows == 0 {
 		return nil
 	}
-	_, err := b.t.exec(ctx, b.x.s(b.tail).String(), b.args...)
+	query, args := b.x.s(b.tail).String(), b.args
 	b.rows, b.size, b.args = 0, 0, nil
+	if len(args) == 0 {
+		return b.t.add(ctx, query)
+	}
+	_, err := b.t.exec(ctx, query, args...)
 	return err
 }
 

@@ -110,7 +110,7 @@ func (c *chaos) any(r *rand.Rand) *sqldb.Store {
 
 // loseCommits makes one of 60 COMMITs unknown: half of them happened.
 func (c *chaos) loseCommits(query string, _ func() ([][2]string, error), run func() error) error {
-	if query != "COMMIT" || c.ends.Load() {
+	if !sqldb.IsCommit(query) || c.ends.Load() {
 		return run()
 	}
 	switch rand.IntN(120) {

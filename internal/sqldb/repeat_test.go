@@ -16,7 +16,7 @@ import (
 // faults makes the first n statements with a prefix fail.
 func faults(t *testing.T, s *sqldb.Store, url, prefix string, n int, fault error) (left func() int) {
 	var mu sync.Mutex
-	sqldb.HookMySQL(t, s, url, func(query string, _ func() ([][2]string, error), run func() error) error {
+	sqldb.HookStatements(t, s, url, func(query string, _ func() ([][2]string, error), run func() error) error {
 		mu.Lock()
 		hit := n > 0 && strings.HasPrefix(query, prefix)
 		if hit {
@@ -60,17 +60,33 @@ func TestRepeatingEnds(t *testing.T) {
 	}
 }
 
-func TestConnectionThatBreaksBeforeTheCommit(t *testing.T) {
+// A submission is one text with its COMMIT at the end, so a connection that breaks under it leaves its outcome open: it is
+// looked up, and since nothing is there the submission is made again.
+func TestConnectionThatBreaksUnderASubmission(t *testing.T) {
 	url := sqldbtest.URL(t, "mysql")
 	s := sqldbtest.Open(t, url)
 	x := newFront(t, s)
-	faults(t, s, url, "INSERT INTO payloads", 1, mysql.ErrInvalidConn)
-	_, err := s.Submit(x.ctx, []*task.Request{{AppID: x.app.ID, Tasks: []*task.Submission{x.sub(nil)}}})
-	wantKind(t, err, task.Unavailable, "database_unavailable")
-	if errors.Is(err, task.ErrOutcomeUnknown) || x.count("tasks") != 0 {
-		t.Errorf("%v, %d tasks", err, x.count("tasks"))
+	left := faults(t, s, url, "INSERT INTO payloads", 1, mysql.ErrInvalidConn)
+	sub := x.sub(nil)
+	x.submit(sub)
+	if left() != 0 || !sub.Created || x.count("tasks") != 1 {
+		t.Errorf("%d faults left, %+v, %d tasks", left(), sub, x.count("tasks"))
 	}
-	x.submit(x.sub(nil))
+}
+
+// Before the text with the COMMIT nothing can have happened: the outcome is known.
+func TestConnectionThatBreaksBeforeTheCommit(t *testing.T) {
+	url := sqldbtest.URL(t, "mysql")
+	w := newWorld(t, sqldbtest.Open(t, url))
+	_, bells := w.submit(3, nil)
+	faults(t, w.s, url, "UPDATE tasks", 1, mysql.ErrInvalidConn)
+	req := task.ClaimRequest{WorkerID: w.worker, LaneID: w.lane.ID, Bells: bellIDs(bells), Max: 3, Kinds: w.kinds}
+	_, err := w.s.Claim(w.ctx, req)
+	wantKind(t, err, task.Unavailable, "database_unavailable")
+	if errors.Is(err, task.ErrOutcomeUnknown) {
+		t.Error(err)
+	}
+	want(t, "won", len(w.claim(3, bellIDs(bells)...).Tasks), 3)
 }
 
 func TestIDThatIsInUse(t *testing.T) {

@@ -95,8 +95,7 @@ func (s *Store) writeStats(ctx context.Context, t tx, minute, writer int64, set 
 	} else {
 		x.s(addStatsSQLite)
 	}
-	_, err := t.exec(ctx, x.String())
-	return err
+	return t.add(ctx, x.String())
 }
 
 func (x *text) statRow(first bool, minute, writer int64, r *statRow, hist []byte) {

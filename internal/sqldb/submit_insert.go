@@ -184,7 +184,7 @@ func (u *submit) insertRows(ctx context.Context, t tx, subs []*task.Submission, 
 		} else {
 			query = u.tasksSQL(subs[from:to], holder[from:to])
 		}
-		if _, err := t.exec(ctx, query); err != nil {
+		if err := t.add(ctx, query); err != nil {
 			return err
 		}
 		from = to
@@ -230,7 +230,7 @@ func (s *Store) insertPayloads(ctx context.Context, t tx, subs []*task.Submissio
 			x.b = append(x.b[:len(x.b)-1], ',')
 			s.blob(x, sub.Body).s(")")
 		}
-		if _, err := t.exec(ctx, x.String()); err != nil {
+		if err := t.add(ctx, x.String()); err != nil {
 			return err
 		}
 		subs = subs[n:]

@@ -228,9 +228,7 @@ func (u *submit) forgetRefused(ctx context.Context, t tx) error {
 			}
 		}
 	}
-	keys := keysOf(refused)
-	_, err := u.s.deleteByKeys(ctx, t, listDelete{table: "idempotency", column: "k"}, keys)
-	return err
+	return u.s.dropKeys(ctx, t, listDelete{table: "idempotency", column: "k"}, keysOf(refused))
 }
 
 func answerAs(twin, r *task.Request) {

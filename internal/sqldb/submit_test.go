@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -415,7 +414,7 @@ func TestUnknownCommit(t *testing.T) {
 			lost := 0
 			sqldb.HookMySQL(t, s, url, func(query string, _ func() ([][2]string, error), run func() error) error {
 				mu.Lock()
-				first := strings.HasPrefix(query, "COMMIT") && lost == 0
+				first := sqldb.IsCommit(query) && lost == 0
 				if first {
 					lost++
 				}

@@ -96,7 +96,7 @@ func (s *Store) fileEnds(ctx context.Context, t tx, now int64, ends []ending) er
 		} else {
 			x.s(" ON CONFLICT (app_id,state,id) DO UPDATE SET finished_at=excluded.finished_at,fingerprint=excluded.fingerprint")
 		}
-		if _, err := t.exec(ctx, x.String()); err != nil {
+		if err := t.add(ctx, x.String()); err != nil {
 			return err
 		}
 	}
@@ -200,8 +200,7 @@ func (s *Store) deleteKeys(ctx context.Context, t tx, keys [][32]byte, ids []int
 	slices.SortFunc(keys, compareKeys)
 	keys = slices.Compact(keys)
 	holders := newText(len(ids)).s(" AND task_id IN (").ids(ids).s(")").s(condition).String()
-	_, err := s.deleteByKeys(ctx, t, listDelete{table: "unique_keys", column: "k", after: holders}, keys)
-	return err
+	return s.dropKeys(ctx, t, listDelete{table: "unique_keys", column: "k", after: holders}, keys)
 }
 
 func compareKeys(a, b [32]byte) int { return slices.Compare(a[:], b[:]) }

@@ -23,7 +23,7 @@ type commitFault struct {
 }
 
 func (f *commitFault) hook(query string, _ func() ([][2]string, error), run func() error) error {
-	if query == "COMMIT" && f.losing.Load() > 0 {
+	if sqldb.IsCommit(query) && f.losing.Load() > 0 {
 		f.losing.Add(-1)
 		f.lost.Add(1)
 		if f.happen.Load() {

@@ -54,6 +54,7 @@ func parseMySQL(raw string) (*mysql.Config, error) {
 		}
 	}
 	cfg.ClientFoundRows, cfg.InterpolateParams, cfg.ParseTime = true, true, true
+	cfg.MultiStatements = true // see mysqlTx
 	cfg.Loc, cfg.Collation = time.UTC, "utf8mb4_bin"
 	// A server that stops answering without closing its connections must not hold a caller for ever; the longest
 	// statements wait 5 s for a lock.

@@ -16,8 +16,13 @@ const (
 	longestPause  = 100 * time.Millisecond // between repetitions
 )
 
-// connTx is an open transaction on a connection of either database.
+// connTx is an open transaction on SQLite's connection.
 type connTx struct{ conn *sql.Conn }
+
+func (t *connTx) add(ctx context.Context, query string) error {
+	_, err := t.conn.ExecContext(ctx, query)
+	return err
+}
 
 func (t *connTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	res, err := t.conn.ExecContext(ctx, query, args...)
@@ -82,13 +87,10 @@ func (s *Store) writeMySQL(ctx context.Context, fn func(ctx context.Context, t t
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // gives the connection back
-	if _, err := conn.ExecContext(ctx, "START TRANSACTION"); err != nil {
-		return err
-	}
-	t := &connTx{conn: conn}
+	t := newMysqlTx(conn)
 	done := false
 	defer func() { // an error, or a panic of fn
-		if !done {
+		if !done && t.begun {
 			rollback(ctx, conn)
 		}
 	}()
@@ -97,7 +99,7 @@ func (s *Store) writeMySQL(ctx context.Context, fn func(ctx context.Context, t t
 	}
 	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	if _, err := conn.ExecContext(cctx, "COMMIT"); err != nil {
+	if err := t.commit(cctx); err != nil {
 		if repeatable(err) || !unreachable(err) {
 			return err
 		}
@@ -120,9 +122,15 @@ func rollback(ctx context.Context, conn *sql.Conn) {
 // gorm gives a gorm handle on the transaction t.
 func (s *Store) gorm(ctx context.Context, t tx) *gorm.DB {
 	db := s.orm.Session(&gorm.Session{NewDB: true, Context: ctx})
-	if c, ok := t.(*connTx); ok {
-		db.Statement.ConnPool = c.conn
-	} else {
+	switch t := t.(type) {
+	case *connTx:
+		db.Statement.ConnPool = t.conn
+	case *mysqlTx:
+		db.Statement.ConnPool = t.conn
+		if err := t.send(ctx); err != nil {
+			_ = db.AddError(err)
+		}
+	default:
 		_ = db.AddError(errNoTransaction)
 	}
 	return db
