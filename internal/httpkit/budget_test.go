@@ -1,10 +1,14 @@
 package httpkit
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -71,5 +75,48 @@ func TestLargeBodiesShareABudget(t *testing.T) {
 	}
 	if left := e.budget.left.Load(); left != 1<<20 {
 		t.Errorf("%d bytes of the budget are left, want all", left)
+	}
+}
+
+// TestAnnouncedBodiesTakeNoBudget: clients that announce large bodies and send nothing, or little, keep nobody out.
+func TestAnnouncedBodiesTakeNoBudget(t *testing.T) {
+	e := New(Options{})
+	e.Handle(Route{Method: http.MethodPost, Path: "/", Handle: func(_ context.Context, r *Request) (Response, error) {
+		b, err := r.Body()
+		if err != nil {
+			return Response{}, err
+		}
+		return JSON(http.StatusOK, len(b))
+	}})
+	server := httptest.NewServer(e)
+	defer server.Close()
+	addr := strings.TrimPrefix(server.URL, "http://")
+	for range 2 * bodyBudget / MaxBody {
+		idle, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer idle.Close()
+		head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", MaxBody)
+		if _, err := io.WriteString(idle, head); err != nil {
+			t.Fatal(err)
+		}
+		// The server asks for the body: its handler reads it now.
+		if line, err := bufio.NewReader(idle).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+			t.Fatalf("answered %q, %v", line, err)
+		}
+	}
+	for _, size := range []int{keepBuffer, keepBuffer + 1, 1 << 20, MaxBody} {
+		for _, body := range []io.Reader{strings.NewReader(strings.Repeat("x", size)), io.MultiReader(strings.NewReader(strings.Repeat("x", size)))} {
+			res, err := http.Post(server.URL+"/", "application/json", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if err != nil || res.StatusCode != http.StatusOK || strings.TrimSpace(string(got)) != strconv.Itoa(size) {
+				t.Errorf("a body of %d bytes: %d %.200s %v", size, res.StatusCode, got, err)
+			}
+		}
 	}
 }

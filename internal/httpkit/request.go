@@ -159,22 +159,22 @@ func (r *Request) readBody() error {
 	if n > r.e.maxBody {
 		return errBodySize
 	}
-	if !r.hold(n) {
-		return errBodyBusy
-	}
+	// Memory and budget follow what arrives, not what is announced: an announcement costs a client nothing.
+	most := n
 	src := io.Reader(r.c.Request.Body)
 	if n > 0 {
-		// Memory follows what arrives, not what is announced: an announcement costs a client nothing.
 		r.in = slices.Grow(r.in, int(min(n+1, keepBuffer)))
 	} else {
-		src = http.MaxBytesReader(r.c.Writer, r.c.Request.Body, r.e.maxBody)
+		most = r.e.maxBody
+		src = http.MaxBytesReader(r.c.Writer, r.c.Request.Body, most)
 	}
 	for {
-		if len(r.in) == cap(r.in) {
-			if n < 0 && !r.hold(2*int64(len(r.in))) {
+		if have := int64(len(r.in)); have == int64(cap(r.in)) {
+			next := min(max(2*have, 4<<10), most)
+			if !r.hold(next) {
 				return errBodyBusy
 			}
-			r.in = slices.Grow(r.in, len(r.in)+512)
+			r.in = slices.Grow(r.in, int(max(next-have, 0))+1) // one more to see the end without another round
 		}
 		m, err := src.Read(r.in[len(r.in):cap(r.in)])
 		r.in = r.in[:len(r.in)+m]
