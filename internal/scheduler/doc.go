@@ -36,6 +36,11 @@
 // direct bell alone for a while (grace in direct.go): for 1 s as a rule, but not at all when the writers have no credit or
 // there are more of such bells than credit allows, and only shortly when nothing stands in its way to a worker.
 //
+// When a worker is gone, some of what is rung in its lanes may lie with it: nsqd sends messages to a connection that is open
+// but dead, and gives them to others after 10 s only. Its lanes are in haste for a while (haste.go): what stays is rung again
+// soon and a few times at an even interval, bounded for each bell. This is the second net. The first is that a worker asks
+// nsqd to let go of it before it can be declared dead, so that what is rung for its tasks goes to the living at once.
+//
 // A failed publish is an entry of the window that is rung again soon, and holds its lane back until a publish succeeds.
 //
 // A database that is gone makes every loop wait a little longer each time, up to a second, and go on where it was.

@@ -12,8 +12,9 @@ type inbox struct {
 
 	mu      sync.Mutex
 	results []pressed
-	due     []task.Rung // bells whose instant came; not rung yet
-	rung    []job       // jobs that were given to the press by others than the loop
+	due     []task.Rung   // bells whose instant came; not rung yet
+	rung    []job         // jobs that were given to the press by others than the loop
+	gone    []task.Worker // that were alive and are not there any more
 }
 
 // pressed is what became of one job.
@@ -38,10 +39,10 @@ func (i *inbox) put(add func(*inbox)) {
 	}
 }
 
-func (i *inbox) take() (results []pressed, due []task.Rung, rung []job) {
+func (i *inbox) take() (results []pressed, due []task.Rung, rung []job, gone []task.Worker) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	results, due, rung = i.results, i.due, i.rung
-	i.results, i.due, i.rung = nil, nil, nil
-	return results, due, rung
+	results, due, rung, gone = i.results, i.due, i.rung, i.gone
+	i.results, i.due, i.rung, i.gone = nil, nil, nil, nil
+	return results, due, rung, gone
 }

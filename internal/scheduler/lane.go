@@ -38,6 +38,7 @@ type laneState struct {
 	taken     int           // tasks that were seen to be claimed in this poll
 	freeFrom  time.Time     // the workers have had free slots since this beat; zero: they have none
 	freeTo    time.Time     // … as of this beat
+	hasteTill time.Time     // a worker is gone: what stays is rung again soon until then
 	claimedAt time.Time     // something was claimed last
 
 	held int // bytes of payloads in the apps' ahead
@@ -84,6 +85,9 @@ type rungBell struct {
 	rungAt   time.Time
 	nextAt   time.Time // rung again then
 	interval time.Duration
+
+	hasty   int       // times rung again in haste …
+	hastyAt time.Time // … the last of them
 }
 
 func newLaneState(l task.Lane, kind task.BellKind) *laneState {

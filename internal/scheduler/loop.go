@@ -28,6 +28,8 @@ type loop struct {
 
 	alarmed map[[2]string]time.Time // queue and kind, and when it was last said that no worker runs it
 
+	hastened []haste // workers that went a moment ago
+
 	gen      int64 // the publisher's generation
 	wokeAt   time.Time
 	lookAt   time.Time // next look
@@ -215,6 +217,7 @@ func (p *loop) lane(key laneKey) *laneState {
 		l.main = p.lane(laneKey{key.id, task.StartBell})
 	}
 	p.measureWorkers(l)
+	l.hasteTill = p.hasteOf(lane.Queue)
 	p.lanes[key] = l
 	p.rooms.Store(key, l.room)
 	return l
@@ -222,7 +225,8 @@ func (p *loop) lane(key laneKey) *laneState {
 
 // takeInbox takes in what others did.
 func (p *loop) takeInbox(now time.Time) {
-	results, due, rung := p.s.inbox.take()
+	results, due, rung, gone := p.s.inbox.take()
+	p.hasten(gone, now)
 	for _, j := range rung {
 		if l := p.lane(keyOf(j.rungs[0].Bell)); l != nil {
 			for _, r := range j.rungs {

@@ -219,12 +219,7 @@ func (p *loop) pressedResult(l *laneState, res pressed, now time.Time) {
 			r.nextAt, r.interval, r.gen = l.stalled, 0, p.gen
 			continue
 		}
-		if r.interval == 0 {
-			r.interval = reringInterval(p.s.o.Intervals.Rering, p.s.o.Intervals.ReringMax, w, rate)
-		} else {
-			r.interval = min(2*r.interval, p.s.o.Intervals.ReringMax)
-		}
-		r.gen, r.nextAt = res.gen, now.Add(r.interval)
+		r.gen = res.gen
 		if kind, not := res.parked[id]; not {
 			l.setAside(r, parked)
 			p.alarm(l, kind, now)
@@ -232,6 +227,22 @@ func (p *loop) pressedResult(l *laneState, res pressed, now time.Time) {
 			l.setAside(r, notAside)
 			r.rungAt = now
 		}
+		r.nextAt = now.Add(p.nextRing(l, r, now, w, rate))
 	}
 	l.pollSoon(now)
+}
+
+// nextRing is how long a bell that was just rung may stay before it is rung again: at double the interval each time, which
+// starts with the lane's, but for when the lane is in haste.
+func (p *loop) nextRing(l *laneState, r *rungBell, now time.Time, window int, perSecond float64) time.Duration {
+	i := &p.s.o.Intervals
+	switch {
+	case l.hastyAgain(r, now):
+		return min(hasteEvery, i.Rering)
+	case r.interval == 0:
+		r.interval = reringInterval(i.Rering, i.ReringMax, window, perSecond)
+	default:
+		r.interval = min(2*r.interval, i.ReringMax)
+	}
+	return r.interval
 }

@@ -82,11 +82,16 @@ func (v *workersView) free(queue string) (n int, beatAt int64) {
 // serving lists the live workers that take tasks of a queue.
 func (v *workersView) serving(queue string) (out []*task.Worker) {
 	for i := range v.alive {
-		if w := &v.alive[i]; len(w.Info.Queues) == 0 || slices.Contains(w.Info.Queues, queue) {
+		if w := &v.alive[i]; serves(w, queue) {
 			out = append(out, w)
 		}
 	}
 	return out
+}
+
+// serves reports whether a worker takes tasks of a queue.
+func serves(w *task.Worker, queue string) bool {
+	return len(w.Info.Queues) == 0 || slices.Contains(w.Info.Queues, queue)
 }
 
 func (v *view) runLanes(ctx context.Context) {
@@ -152,17 +157,30 @@ func (v *view) pollWorkers(ctx context.Context) error {
 	now := time.Now()
 	v.s.sawDatabase()
 	v.bearWitness(ctx, now)
+	dead := v.watch.observe(now, workers)
+	was := v.workers.Load().alive
 	v.workers.Store(v.rates.observe(workers))
-	for _, w := range v.watch.observe(now, workers) {
-		gone, err := v.s.o.Store.DeclareGone(qctx, w.ID, w.BeatAt)
+	workers, err = v.declare(qctx, workers, dead)
+	if gone := deserters(was, workers); len(gone) > 0 {
+		v.workers.Store(v.rates.observe(workers))
+		v.s.inbox.put(func(i *inbox) { i.gone = append(i.gone, gone...) })
+	}
+	return err
+}
+
+// declare sets the dead to gone and gives the workers that are left.
+func (v *view) declare(ctx context.Context, workers, dead []task.Worker) ([]task.Worker, error) {
+	for _, w := range dead {
+		gone, err := v.s.o.Store.DeclareGone(ctx, w.ID, w.BeatAt)
 		if err != nil {
-			return err
+			return workers, err
 		}
 		if gone {
 			v.s.o.Logger.Warn("worker is dead: the same beat all the time", "worker", w.ID, "host", w.Info.Host, "watched", v.watch.after)
+			workers = slices.DeleteFunc(workers, func(o task.Worker) bool { return o.ID == w.ID })
 		}
 	}
-	return nil
+	return workers, nil
 }
 
 // bearWitness tells workers, once a second, that a scheduler reaches the database. Without Redis nobody hears it.
