@@ -53,6 +53,9 @@ func (a *App) StartWorker(context.Context) error {
 	if err != nil {
 		return err
 	}
+	// nsqd is to leave a silent worker alone before the schedulers declare it dead, which is 3/4 of DeadAfter after its
+	// silence began at the earliest: a beat may have been a quarter old.
+	o.SilentAfter = a.cfg.Liveness.DeadAfter * 2 / 3
 	source := nsqbus.NewSource(a.directory, a.codec, o)
 	a.life.onStop("source", bound, func(context.Context) error { source.Close(); return nil })
 	rs, err := a.runners()

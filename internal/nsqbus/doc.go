@@ -19,6 +19,9 @@
 // bell's row in the database and the re-ring make that harmless. What the package owes is speed, and honesty about
 // connections: Generation grows whenever something rung before may be gone.
 //
+// A process that stands still with its connections open is sent messages until nsqd misses its heartbeats, and those come
+// back when their timeout of 10 s ends, not when the connection does. How long nsqd is to wait is asked for (SilentAfter).
+//
 // A topic's messages wait in it until its first channel exists; sources make topic and channel (Channel) on every nsqd when
 // they open a lane, so the order of starting publishers and workers does not matter.
 package nsqbus

@@ -198,7 +198,8 @@ type proxy struct {
 	l      net.Listener
 	target string
 	conns  chan net.Conn
-	mute   atomic.Bool // accept, but pass nothing on
+	mute   atomic.Bool  // accept, but pass nothing on
+	ended  atomic.Int32 // connections that target closed, or that were cut
 }
 
 func newProxy(t testing.TB, target string) *proxy {
@@ -227,7 +228,7 @@ func newProxy(t testing.TB, target string) *proxy {
 			}
 			p.conns <- up
 			go pump(p, up, c)
-			go pump(p, c, up)
+			go func() { pump(p, c, up); p.ended.Add(1) }()
 		}
 	}()
 	t.Cleanup(func() {

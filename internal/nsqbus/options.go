@@ -14,8 +14,9 @@ import (
 const Channel = "workers"
 
 const (
-	dialTimeout = time.Second
-	heartbeat   = 5 * time.Second
+	dialTimeout    = time.Second
+	heartbeatLeast = time.Second // nsqd refuses less
+	heartbeatMost  = 5 * time.Second
 	// readTimeout is how long a silent nsqd is believed: two heartbeats and some patience for a busy machine.
 	readTimeout  = 12 * time.Second
 	writeTimeout = time.Second
@@ -30,6 +31,19 @@ type Options struct {
 	AuthSecret string       // sent after the handshake when nsqd asks for it
 	Name       string       // how this process shows itself to nsqd, e.g. "taskweir-worker"; empty: "taskweir"
 	Logger     *slog.Logger // nil: slog.Default
+	// SilentAfter is how long nsqd may believe in a process that says nothing any more before it closes its connections and
+	// sends it no more messages, as far as nsqd can be asked for it: 2 to 10 s; 0: 10 s. nsqd waits for between one and two
+	// heartbeats, so the heartbeat is half of it. A worker's source should be left alone before its tasks are rescued, or
+	// some of the messages for them go to a process that is frozen or cut off.
+	SilentAfter time.Duration
+}
+
+// heartbeat is how often nsqd asks whether the process is there.
+func (o Options) heartbeat() time.Duration {
+	if o.SilentAfter <= 0 {
+		return heartbeatMost
+	}
+	return min(max(heartbeatLeast, o.SilentAfter/2), heartbeatMost).Truncate(time.Millisecond)
 }
 
 // config is the go-nsq configuration of every connection.
@@ -38,7 +52,7 @@ func (o Options) config() *nsq.Config {
 	c.DialTimeout = dialTimeout
 	c.ReadTimeout = readTimeout
 	c.WriteTimeout = writeTimeout
-	c.HeartbeatInterval = heartbeat
+	c.HeartbeatInterval = o.heartbeat()
 	c.MsgTimeout = msgTimeout
 	// nsqd writes through: with its default buffer every pickup waits 25 to 250 ms.
 	c.OutputBufferSize = -1
