@@ -136,9 +136,13 @@ func (c *client) alive(t *testing.T) map[string]int {
 	return out
 }
 
+// takeover bounds how long after a worker was declared dead what it held, or was sent, runs elsewhere. It takes about 1 s; if
+// a message had to come back from the frozen connection by nsqd's timeout, it would take 10 s.
+const takeover = 6 * time.Second
+
 // A worker that stands still for longer than the death watch waits, and then goes on as if nothing had happened, is the
 // worst that can hold a task: it believes in its claims, its handlers return, its results are on their way. Its tasks run
-// elsewhere, what it reports late is dropped while the newer attempt still runs, and what it does late carries the lower
+// elsewhere soon after it was declared dead, and so do those whose messages its open connections swallowed, what it reports late is dropped while the newer attempt still runs, and what it does late carries the lower
 // epoch. Then it registers anew and works again.
 func TestFrozenWorkersResultsAreFenced(t *testing.T) {
 	c := impatient(t)
@@ -181,6 +185,12 @@ echo end $TASKWEIR_EPOCH >> %[1]s`, effects, over)))
 
 	thaw := freeze(t, victim)
 	frozen := time.Now()
+	var fresh []string // the victim is sent about half of their messages
+	for range 16 {
+		fresh = append(fresh, api.submit(t, `{"kind":"echo","payload":"meanwhile"}`))
+	}
+	eventually(t, 20*time.Second, "the victim is declared dead", func() bool { _, lives := api.alive(t)[first]; return !lives })
+	declared := time.Now()
 	eventually(t, 40*time.Second, "all run elsewhere", func() bool {
 		for _, id := range slept {
 			if len(api.get(t, id).Attempts) < 2 {
@@ -189,7 +199,18 @@ echo end $TASKWEIR_EPOCH >> %[1]s`, effects, over)))
 		}
 		return g.waiting(2) == calls && read(t, effects) == "start 1\nstart 2\n"
 	})
-	t.Logf("all %d tasks ran elsewhere %v after the freeze", len(all), time.Since(frozen).Round(time.Millisecond))
+	took := time.Since(declared)
+	t.Logf("all %d tasks ran elsewhere %v after the freeze, %v after the victim was declared dead", len(all), time.Since(frozen).Round(time.Millisecond), took.Round(time.Millisecond))
+	if took > takeover {
+		t.Errorf("a dead worker's tasks run elsewhere %v after the declaration, want %v at the most", took, takeover)
+	}
+	for _, id := range fresh {
+		task := api.final(t, id, time.Until(declared.Add(takeover)))
+		if task.State != "succeeded" || len(task.Attempts) > 1 || task.Losses != 0 {
+			t.Errorf("a task whose message the victim may have had: %+v", task)
+		}
+	}
+	t.Logf("%d tasks that were submitted after the freeze were done %v after it", len(fresh), time.Since(frozen).Round(time.Millisecond))
 	close(g.open[1]) // the answers of the first epoch wait in the victim's sockets
 	eventually(t, 5*time.Second, "the receiver refused the late effects", func() bool { return g.late() == calls })
 	eventually(t, 2*sleepFor, "the victim's sleeps are over", func() bool { return time.Since(began) > sleepFor+200*time.Millisecond })
