@@ -256,7 +256,8 @@ func (e *Engine) share(now, clock int64) []*plan {
 
 // gathers reports whether to wait for more free slots before a backlog is claimed: a claim and the commit of what it ran
 // cost the database nearly as much for ten tasks as for a hundred, and handlers that take less than a claim free the next
-// slots in a moment. The wait is short beside the run time, so that slots which are the bottleneck do not stand empty.
+// slots in a moment. The wait is short beside the run time, so that slots which are the bottleneck do not stand empty. Slots
+// of handlers that run for long are not waited for.
 // Engine.mu is held.
 func (e *Engine) gathers(open []*turn, now int64) bool {
 	waiting, runMs := 0, 0.0
@@ -264,7 +265,7 @@ func (e *Engine) gathers(open []*turn, now int64) bool {
 		waiting += t.waiting
 		runMs = max(runMs, t.lane.runMs)
 	}
-	goal := min(waiting, maxClaim, e.o.Slots)
+	goal := min(waiting, maxClaim, e.o.Slots-e.long)
 	patience := min(max(int64(runMs*float64(time.Millisecond))/gatherRuns, int64(gatherLeast)), int64(e.o.GatherAtMost))
 	if e.free >= goal {
 		e.gatherNs = 0

@@ -44,6 +44,7 @@ type Engine struct {
 	idle      []int32 // indexes of empty entries of slots
 	running   int     // handlers that have not returned
 	zombies   int
+	long      int // handlers that run for LiveAfter or longer, zombies included
 	lanes     map[int32]*lane
 	order     []*lane
 	vtime     float64

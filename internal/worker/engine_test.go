@@ -672,6 +672,49 @@ func TestClaimsOfABacklogGatherSlots(t *testing.T) {
 	})
 }
 
+// Slots of handlers that run for long, or ignore their end, are not waited for.
+func TestClaimsOfABacklogDoNotWaitForLongRunners(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const slots = 8
+		ends, forever := make(chan struct{}), make(chan struct{})
+		r := start(t, newFakeStore(), runners{"long": func(context.Context, Job) task.Result {
+			<-forever
+			return task.Result{Outcome: task.OutcomeSucceeded}
+		}, "k": func(context.Context, Job) task.Result {
+			<-ends
+			return task.Result{Outcome: task.OutcomeSucceeded}
+		}}, func(o *Options) { o.Slots = slots })
+		r.bus.Ring(r.store.add(1, spec{kind: "long"}, spec{kind: "long", timeoutMs: 100})) // one of them will be a zombie
+		after(5 * time.Second)
+		backlog := make([]spec, 40)
+		for i := range backlog {
+			backlog[i].kind = "k"
+		}
+		r.bus.Ring(r.store.add(1, backlog...))
+		after(20 * time.Millisecond)
+		for range 3 {
+			begin := time.Now()
+			for range slots - 2 {
+				ends <- struct{}{}
+			}
+			synctest.Wait()
+			if n := r.store.count(task.Running); n != slots || time.Since(begin) != 0 {
+				t.Errorf("%d tasks run %v after all slots but those of the long came free, want %d at once", n, time.Since(begin), slots)
+			}
+			after(10 * time.Millisecond)
+		}
+		close(ends)
+		close(forever)
+		after(5 * time.Second)
+		r.e.mu.Lock()
+		if r.e.long != 0 || r.e.free != slots {
+			t.Errorf("%d long runners and %d free slots when all is done", r.e.long, r.e.free)
+		}
+		r.e.mu.Unlock()
+		r.stop()
+	})
+}
+
 // A claim that is waited for may become impossible meanwhile: the dispatcher must not look again and again for that.
 func TestGatheringEndsWhenNothingMayBeClaimed(t *testing.T) {
 	bubble(t, func(t *testing.T) {

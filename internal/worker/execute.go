@@ -197,6 +197,7 @@ func (e *Engine) leaveSlot(r *run, now int64) {
 		e.zombies--
 	}
 	if r.shown {
+		e.long--
 		e.live.leave(r.end.TaskID)
 	}
 	if start := r.startedNs.Load(); start > 0 {

@@ -86,8 +86,7 @@ func (e *Engine) judge(r *run, now int64) (v *verdict, next int64) {
 	start := r.startedNs.Load()
 	if start > 0 && !r.shown && r.cause == nil {
 		if at := start + int64(e.o.LiveAfter); at <= now {
-			r.shown = true
-			e.live.enter(r.live())
+			e.show(r)
 		} else {
 			next = at + int64(liveGrain)
 		}
@@ -125,11 +124,20 @@ func (e *Engine) judge(r *run, now int64) (v *verdict, next int64) {
 	return &verdict{r: r, close: true}, next
 }
 
+// show puts a run that lasts into the live view. Engine.mu is held.
+func (e *Engine) show(r *run) {
+	if !r.shown {
+		r.shown = true
+		e.long++
+	}
+	e.live.enter(r.live())
+}
+
 // makeZombie marks a handler that ignores the end of its context: its slot stays taken. Engine.mu is held.
 func (e *Engine) makeZombie(r *run) {
-	r.zombie, r.shown = true, true
+	r.zombie = true
 	e.zombies++
-	e.live.enter(r.live())
+	e.show(r)
 	e.chores.add(chore{r: r, do: markZombie})
 	e.log.Warn("handler ignores the end of its context", "task", r.end.TaskID, "epoch", r.end.Epoch, "kind", r.kind.name, "cause", r.cause)
 }
