@@ -185,7 +185,7 @@ func (s *Store) Rungs(ctx context.Context, bells []task.Bell) ([]task.Rung, erro
 		part := ids[:min(len(ids), maxList)]
 		ids = ids[len(part):]
 		query := newText(len(part)).s("SELECT ").s(loadedColumns).s("CASE WHEN LENGTH(p.body)<=").n(task.MaxInlineBody).
-			s(" THEN p.body END FROM tasks t JOIN payloads p ON p.id=t.id WHERE t.id IN (").ids(part).s(") AND t.state=2 ORDER BY t.id").String()
+			s(" THEN p.body END FROM tasks t JOIN payloads p ON p.id=t.id WHERE ").anyOf("t.id", part).s(" AND t.state=2 ORDER BY t.id").String()
 		if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
 			var one task.Loaded
 			var holder int64
@@ -210,7 +210,7 @@ func (s *Store) Load(ctx context.Context, ids []int64) ([]task.Loaded, error) {
 		part := ids[:min(len(ids), maxList)]
 		ids = ids[len(part):]
 		query := newText(len(part)).s("SELECT ").s(loadedColumns).
-			s("p.body FROM tasks t JOIN payloads p ON p.id=t.id WHERE t.id IN (").ids(part).s(") ORDER BY t.id").String()
+			s("p.body FROM tasks t JOIN payloads p ON p.id=t.id WHERE ").anyOf("t.id", part).s(" ORDER BY t.id").String()
 		if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
 			var one task.Loaded
 			var holder int64
