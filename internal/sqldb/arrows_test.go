@@ -50,6 +50,22 @@ func TestCancelInEachState(t *testing.T) {
 	})
 }
 
+// A task that was pulled forward counts once in its queue, though its old bell lists it too.
+func TestRunNowCountsOnceInItsQueue(t *testing.T) {
+	eachFront(t, func(t *testing.T, x *front) {
+		id, _ := x.created(func(s *task.Submission, _ *task.BodyHead) { s.DueAt = x.s.Clock().Now() + 3_600_000 })
+		if _, err := x.s.RunNow(x.ctx, x.app.ID, id); err != nil {
+			t.Fatal(err)
+		}
+		for _, app := range []int32{0, x.app.ID} {
+			depths, err := x.s.Queues(x.ctx, app, x.s.Clock().Now())
+			if err != nil || len(depths) != 1 || depths[0].Waiting != 1 || depths[0].Scheduled != 0 {
+				t.Errorf("app %d: %+v, %v, want one task that waits", app, depths, err)
+			}
+		}
+	})
+}
+
 func TestRunNow(t *testing.T) {
 	eachFront(t, func(t *testing.T, x *front) {
 		now := x.s.Clock().Now()

@@ -17,8 +17,9 @@ const (
 // depth is what is summed for a queue.
 type depth struct {
 	task.QueueDepth
-	listed map[int64]int64 // waiting tasks, by the bell that lists them
-	rough  bool            // more are listed than are looked at one by one
+	listed map[int64]struct{} // tasks that bells list, …
+	bells  map[int64]struct{} // … and these bells: a task waits in one of them, others may still list it
+	rough  bool               // more are listed than are looked at one by one
 }
 
 // Queues tells depth and age of every queue, by name. appID 0 counts all apps. It reads a bounded number of bells for
@@ -76,7 +77,7 @@ func (s *Store) Queues(ctx context.Context, appID int32, now int64) ([]task.Queu
 func (s *Store) emptyDepths(ctx context.Context, lanes []task.Lane) (map[string]*depth, map[int32]*depth, error) {
 	byName, byLane := map[string]*depth{}, map[int32]*depth{}
 	err := s.readEach(ctx, "SELECT name,paused FROM queues", func(rows *sql.Rows) error {
-		d := &depth{listed: map[int64]int64{}}
+		d := &depth{listed: map[int64]struct{}{}, bells: map[int64]struct{}{}}
 		err := rows.Scan(&d.Queue, &d.Paused)
 		byName[d.Queue] = d
 		return err
@@ -100,8 +101,9 @@ func (s *Store) addWaiting(ctx context.Context, d *depth, p task.LaneApp, now in
 			d.add(b.DueAt, int64(len(b.TaskIDs)), now)
 			return err
 		}
+		d.bells[b.ID] = struct{}{}
 		for _, id := range b.TaskIDs {
-			d.listed[id] = b.ID
+			d.listed[id] = struct{}{}
 		}
 		return err
 	})
@@ -131,7 +133,7 @@ func (s *Store) countListed(ctx context.Context, d *depth, now int64) error {
 		if err := s.readEach(ctx, newText(len(part)).s("SELECT id,holder,due_at FROM tasks WHERE id IN (").ids(part).s(") AND state=2").String(), func(rows *sql.Rows) error {
 			var id, holder, due int64
 			err := rows.Scan(&id, &holder, &due)
-			if d.listed[id] == holder {
+			if _, read := d.bells[holder]; read {
 				d.add(due, 1, now)
 			}
 			return err
