@@ -16,9 +16,10 @@ func (e *Engine) claim(p *plan) {
 	p.lane.claiming--
 	p.lane.inClaim -= len(p.bells)
 	if err != nil {
-		e.claimFailed(p, res.ClaimID, err)
+		answers := e.claimFailed(p, res.ClaimID, err)
 		e.mu.Unlock()
 		e.calling.ring()
+		reply(answers)
 		return
 	}
 	e.pause = 0
@@ -35,9 +36,10 @@ func (e *Engine) claim(p *plan) {
 	}
 }
 
-// claimFailed gives the slots back and pauses claiming; the bells stay here and are given back in time.
-// Engine.mu is held.
-func (e *Engine) claimFailed(p *plan, claimID int64, err error) {
+// claimFailed gives the slots back and pauses claiming; the bells stay here and are given back in time. A claim that the
+// store refuses for good says something of its bells and nothing of the others: they are claimed each for itself from now
+// on, and the guilty one, found so, is given back. Engine.mu is held; the answers are sent after it.
+func (e *Engine) claimFailed(p *plan, claimID int64, err error) (out []answer) {
 	now := e.mono.ns()
 	e.free += p.slots
 	e.shellFree += p.shell
@@ -45,8 +47,20 @@ func (e *Engine) claimFailed(p *plan, claimID int64, err error) {
 	for _, h := range p.bells {
 		h.claiming = false
 	}
-	e.pause = min(max(2*e.pause, 50*time.Millisecond), time.Second)
-	e.pauseNs = now + int64(e.pause)
+	switch {
+	case transient(err):
+		e.pause = min(max(2*e.pause, 50*time.Millisecond), time.Second)
+		e.pauseNs = now + int64(e.pause)
+	case len(p.bells) == 1 && e.phase == serving:
+		h := p.bells[0]
+		p.lane.drop(h)
+		e.refuse(h.rung.ID)
+		out = append(out, answer{h, strangeDelay(h.attempts())})
+	default:
+		for _, h := range p.bells {
+			h.alone = true
+		}
+	}
 	e.checkQuiet()
 	if errors.Is(err, task.ErrOutcomeUnknown) && claimID != 0 && e.id == p.req.WorkerID {
 		e.unknown[claimID] = true
@@ -54,6 +68,18 @@ func (e *Engine) claimFailed(p *plan, claimID int64, err error) {
 	if e.ctx.Err() == nil {
 		e.log.Warn("claim failed", "lane", p.lane.Topic(), "bells", len(p.bells), "claim", claimID, "err", err)
 	}
+	return out
+}
+
+// refusedMost bounds how many bells are remembered as refused.
+const refusedMost = 1_000
+
+// refuse remembers a bell that cannot be claimed: when it comes again it is claimed alone. Engine.mu is held.
+func (e *Engine) refuse(bell int64) {
+	if len(e.refused) >= refusedMost {
+		clear(e.refused)
+	}
+	e.refused[bell] = true
 }
 
 // settleBells decides what becomes of each bell of a claim. Engine.mu is held; the answers are sent after it.
@@ -65,6 +91,10 @@ func (e *Engine) settleBells(p *plan, res task.Claimed) (out []answer) {
 	}
 	for _, h := range p.bells {
 		h.claiming = false
+		if h.alone {
+			h.alone = false
+			delete(e.refused, h.rung.ID)
+		}
 		b := said[h.rung.ID]
 		switch {
 		case b == nil || b.Gone || b.DueAt <= res.Now && b.Remaining == 0:

@@ -49,7 +49,7 @@ func (e *Engine) deliver(l *lane, d Delivery) {
 		d.Requeue(delay)
 		return
 	}
-	spare := l.push(d, now, e.limited)
+	spare := l.push(d, now, e.limited, e.refused)
 	e.mu.Unlock()
 	if spare {
 		d.Finish()
@@ -328,7 +328,7 @@ func (e *Engine) take(t *turn, clock int64) bool {
 	l := t.lane
 	for ; t.next < len(l.queue); t.next++ {
 		h := l.queue[t.next]
-		if !e.takes(h, clock) || h.limited && t.plan != nil {
+		if !e.takes(h, clock) || (h.limited || h.alone) && t.plan != nil {
 			continue
 		}
 		have := 0
@@ -367,7 +367,9 @@ func (e *Engine) add(t *turn, h *held, n int) {
 	if h.limited {
 		p.shell += n
 		e.shellFree -= n
-		t.next = len(l.queue) // alone: what else the lane has is claimed without the limited kind
+	}
+	if h.limited || h.alone {
+		t.next = len(l.queue) // what else the lane has is claimed without it
 	}
 	e.vtime = max(e.vtime, l.pass)
 	charge := float64(n) / l.weight()

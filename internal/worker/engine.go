@@ -53,6 +53,7 @@ type Engine struct {
 	calls     calls
 	suspects  map[int64]int64 // claim rows not in memory → the youngest claim call under way when seen
 	unknown   map[int64]bool  // claims whose outcome is unknown; never started
+	refused   map[int64]bool  // bells whose claims the store refuses for good
 	early     map[int64]early // cancels that came before their task
 	peak      [2]int          // most free slots in this and the last window
 	peakNs    int64
@@ -108,7 +109,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, log: o.Logger, mono: newMono(), free: o.Slots, shellFree: o.ShellSlots,
 		slots: make([]*run, o.Slots), idle: make([]int32, o.Slots),
-		lanes: map[int32]*lane{}, claims: map[int64]*claim{}, suspects: map[int64]int64{}, unknown: map[int64]bool{},
+		lanes: map[int32]*lane{}, claims: map[int64]*claim{}, suspects: map[int64]int64{}, unknown: map[int64]bool{}, refused: map[int64]bool{},
 		early: map[int64]early{}, calls: calls{open: map[int64]struct{}{}},
 		calling: newAlarm(), watch: newAlarm(), ready: newAlarm(),
 		drain: make(chan struct{}), kill: make(chan struct{}), quiet: make(chan struct{}, 1), watchNs: never,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -746,6 +747,54 @@ func TestGatheringEndsWhenNothingMayBeClaimed(t *testing.T) {
 				t.Errorf("%s: %d plans, next look in %v", what, len(plans), time.Duration(next))
 			}
 		}
+	})
+}
+
+// poisonedStore refuses every claim of a bell for good.
+type poisonedStore struct {
+	*fakeStore
+	bell  atomic.Int64
+	tries atomic.Int64
+}
+
+func (s *poisonedStore) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed, error) {
+	if slices.Contains(req.Bells, s.bell.Load()) {
+		s.tries.Add(1)
+		return task.Claimed{}, errors.New("a row that cannot be written")
+	}
+	return s.fakeStore.Claim(ctx, req)
+}
+
+// A bell that can never be claimed holds up neither its lane nor others, however often it comes.
+func TestClaimsGoOnBesideABellThatIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &poisonedStore{fakeStore: newFakeStore(task.Lane{ID: 1, Queue: "q"}, task.Lane{ID: 2, Queue: "r"})}
+		r := start(t, s, runners{"k": succeed})
+		r.store = s.fakeStore
+		after(100 * time.Millisecond)
+		bad := r.store.add(1, spec{kind: "k"})
+		s.bell.Store(bad.ID)
+		batch := []task.Rung{r.store.add(1, spec{kind: "k"}), bad, r.store.add(1, spec{kind: "k"})}
+		r.bus.Ring(batch...)
+		after(100 * time.Millisecond)
+		if n := r.store.count(task.Succeeded); n != 2 {
+			t.Errorf("%d of 2 succeeded that came with it", n)
+		}
+		for i := range 3_000 {
+			good := r.store.add(int32(i%2+1), spec{kind: "k"})
+			r.bus.Ring(good)
+			after(20 * time.Millisecond)
+			if got := r.store.get(good.Items[0].ID); got.State != task.Succeeded {
+				t.Fatalf("task %d: state %d 20 ms after it was rung", i, got.State)
+			}
+		}
+		if n := s.tries.Load(); n < 5 || n > 30 {
+			t.Errorf("claimed %d times in a minute", n)
+		}
+		s.bell.Store(0)
+		after(time.Minute)
+		r.expect(bad.Items[0].ID, task.Succeeded)
+		r.stop()
 	})
 }
 

@@ -36,6 +36,7 @@ type held struct {
 	left      int // tasks believed to be left
 	claiming  bool
 	limited   bool // holds tasks of a limited kind, as far as known
+	alone     bool // a claim with it was refused: it shares none
 }
 
 // weight is the lane's share of contended slots.
@@ -50,7 +51,7 @@ func (l *lane) weight() float64 {
 }
 
 // push takes a message in. It answers a copy that nobody needs with true.
-func (l *lane) push(d Delivery, nowNs int64, limited map[int32]bool) (spare bool) {
+func (l *lane) push(d Delivery, nowNs int64, limited map[int32]bool, refused map[int64]bool) (spare bool) {
 	l.heardNs, l.quietNs = nowNs, 0
 	rung := d.Rung()
 	if h := l.byBell[rung.ID]; h != nil {
@@ -60,7 +61,7 @@ func (l *lane) push(d Delivery, nowNs int64, limited map[int32]bool) (spare bool
 		h.ds = append(h.ds, d)
 		return false
 	}
-	h := &held{rung: rung, ds: []Delivery{d}, sinceNs: nowNs, arrivedNs: nowNs, left: max(1, len(rung.TaskIDs))}
+	h := &held{rung: rung, ds: []Delivery{d}, sinceNs: nowNs, arrivedNs: nowNs, left: max(1, len(rung.TaskIDs)), alone: refused[rung.ID]}
 	for i := range rung.Items {
 		if limited[rung.Items[i].KindID] {
 			h.limited = true
