@@ -51,11 +51,16 @@ func testLog(t *testing.T) *slog.Logger {
 // call is one request of a client with the bootstrap key. It decodes the answer and gives the status.
 func (a *App) call(t *testing.T, method, path, body string, into any) int {
 	t.Helper()
+	return a.callAs(t, a.APIKey(), method, path, body, into)
+}
+
+func (a *App) callAs(t *testing.T, key, method, path, body string, into any) int {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, a.URL()+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+a.APIKey())
+	req.Header.Set("Authorization", "Bearer "+key)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {

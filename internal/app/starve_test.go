@@ -69,3 +69,54 @@ func TestWhatCannotStartHoldsNobodyUp(t *testing.T) {
 		})
 	}
 }
+
+// A few tasks of one app meet the backlog of another in the same lane, on few slots: they are all started before more than
+// a window of the other's (protocol section 3, "Admission"), also when a bell of theirs is taken in parts.
+func TestASmallAppIsNotStarvedByALargeOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("works off a backlog for seconds")
+	}
+	a := newStandalone(t, t.TempDir(), "TASKWEIR_WORKER_SLOTS=8", "TASKWEIR_DRAIN_TIME=200ms")
+	var app apiv1.App
+	if status := a.call(t, "POST", "/v1/apps", `{"name":"small"}`, &app); status/100 != 2 {
+		t.Fatalf("app: %d", status)
+	}
+	var key apiv1.Key
+	if status := a.call(t, "POST", "/v1/apps/"+app.ID+"/keys", `{"name":"k","scope":"submit"}`, &key); status/100 != 2 {
+		t.Fatalf("key: %d", status)
+	}
+	a.submitMany(t, 4_000, `{"kind":"sleep","payload":{"ms":10}}`)
+	const mine = "app_id=(SELECT id FROM apps WHERE name='small')"
+	for total := 10; total <= 60; total += 10 {
+		time.Sleep(150 * time.Millisecond) // the large app's bells are rung by a scheduler from now on, a window at a time
+		since := a.number(t, "SELECT MAX(started_at) FROM tasks")
+		var raw json.RawMessage
+		ten := `{"tasks":[` + strings.TrimSuffix(strings.Repeat(`{"kind":"sleep","payload":{"ms":10}},`, 10), ",") + `]}`
+		if status := a.callAs(t, key.Key, "POST", "/v1/tasks/batch", ten, &raw); status/100 != 2 {
+			t.Fatalf("batch: %d %s", status, raw)
+		}
+		for deadline := time.Now().Add(30 * time.Second); a.number(t, "SELECT COUNT(*) FROM tasks WHERE state=4 AND "+mine) < total; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("not ended after 30 s")
+			}
+		}
+		until := a.number(t, "SELECT MAX(started_at) FROM tasks WHERE "+mine)
+		others := a.number(t, "SELECT COUNT(*) FROM tasks WHERE started_at BETWEEN ? AND ? AND NOT "+mine, since, until)
+		t.Logf("%d tasks of the large app were started in the %d ms until the small one's last", others, until-since)
+		if a.number(t, "SELECT COUNT(*) FROM tasks WHERE state=2") == 0 {
+			t.Fatal("the backlog was gone too early to prove anything")
+		}
+		if others > 600 { // a window is a quarter of a second's tasks and at least 64, 150 to 250 here, and the writers' credit
+			t.Errorf("%d tasks of the large app came first", others)
+		}
+	}
+}
+
+// number looks behind the API.
+func (a *App) number(t *testing.T, query string, args ...any) (n int) {
+	t.Helper()
+	if err := a.store.Reader().QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}

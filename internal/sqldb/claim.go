@@ -13,14 +13,15 @@ import (
 // holder and epoch are changed by one guarded statement, and when fewer rows matched than were named, the winners are read
 // back by the new claim id, which nobody else can have.
 //
-// Bells are taken in due order until they list enough; the others are locked, but not touched. What a claim leaves stays
+// Bells are taken in the order of the request until they list enough; the others are locked, but not touched. Any other
+// order would starve: what is left of a bell of a small app would be passed over as long as a large one has older bells. What a claim leaves stays
 // in the bell row under the same id: first what was not tried, last the tasks of kinds that this worker does not run, so
 // that they never hide what it could run. Listings that can never be won (their task has another holder) are dropped.
 //
 // Nil Kinds means every kind.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed, error) {
-	req.Bells = sortedIDs(req.Bells)
-	req.Bells = req.Bells[:min(len(req.Bells), maxList)]
+	rank := ranks(req.Bells[:min(len(req.Bells), maxList)])
+	req.Bells = sortedIDs(req.Bells[:min(len(req.Bells), maxList)])
 	req.Max = min(req.Max, maxList)
 	if len(req.Bells) == 0 || req.Max < 1 || req.Kinds != nil && len(req.Kinds) == 0 {
 		return task.Claimed{LaneID: req.LaneID, Now: s.now()}, nil
@@ -31,7 +32,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed,
 	}
 	var c claiming
 	err = s.writeSettled(ctx, func(ctx context.Context, t tx) error {
-		c = claiming{s: s, t: t, req: &req, claimID: firstID}
+		c = claiming{s: s, t: t, req: &req, rank: rank, claimID: firstID}
 		c.out = task.Claimed{LaneID: req.LaneID, Now: s.now()}
 		return c.run(ctx)
 	}, func(ctx context.Context) (bool, error) { return s.claimExists(ctx, firstID) })
@@ -40,6 +41,17 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed,
 	}
 	s.metrics.Flush("claim", len(c.out.Tasks))
 	return c.out, nil
+}
+
+// ranks gives each bell its place in the request.
+func ranks(bells []int64) map[int64]int {
+	out := make(map[int64]int, len(bells))
+	for i, id := range bells {
+		if _, twice := out[id]; !twice {
+			out[id] = i
+		}
+	}
+	return out
 }
 
 // claimExists reports whether a claim was committed.
@@ -54,10 +66,11 @@ type claiming struct {
 	s       *Store
 	t       tx
 	req     *task.ClaimRequest
+	rank    map[int64]int // of the request's bells
 	claimID int64
 	out     task.Claimed
 
-	bells   []task.Bell // locked, in due order
+	bells   []task.Bell // locked, in the order of the request
 	taken   []int64     // ids of those bells that tasks are chosen from
 	listing []listed    // of the taken bells, by id, each task once
 	chosen  []int64     // sorted
@@ -114,7 +127,7 @@ func (c *claiming) run(ctx context.Context) error {
 	return nil
 }
 
-// lockBells locks the start bells of this lane, reports the others as gone, and sorts by due time.
+// lockBells locks the start bells of this lane, reports the others as gone, and sorts as the request does.
 func (c *claiming) lockBells(ctx context.Context) error {
 	x := newText(len(c.req.Bells)).s("SELECT ").s(bellColumns).s(" FROM bells").s(c.s.force()).s(" WHERE id IN (").ids(c.req.Bells).s(")")
 	query := c.s.locked(x, "id", len(c.req.Bells)).String()
@@ -136,7 +149,7 @@ func (c *claiming) lockBells(ctx context.Context) error {
 	for ; next < len(c.req.Bells); next++ {
 		c.out.Bells = append(c.out.Bells, task.ClaimedBell{ID: c.req.Bells[next], Gone: true})
 	}
-	slices.SortStableFunc(c.bells, func(a, b task.Bell) int { return cmpInt(a.DueAt, b.DueAt) })
+	slices.SortFunc(c.bells, func(a, b task.Bell) int { return c.rank[a.ID] - c.rank[b.ID] })
 	return err
 }
 
@@ -145,7 +158,10 @@ func (c *claiming) lockBells(ctx context.Context) error {
 func (c *claiming) choose(ctx context.Context) error {
 	for i := range c.bells {
 		b := &c.bells[i]
-		if b.DueAt > c.out.Now || len(c.listing) >= c.req.Max {
+		if b.DueAt > c.out.Now {
+			continue
+		}
+		if len(c.listing) >= c.req.Max {
 			break
 		}
 		c.taken = append(c.taken, b.ID)

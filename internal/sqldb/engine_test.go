@@ -92,6 +92,31 @@ func TestClaimKeepsBellsOfTheFutureAndOfOtherLanes(t *testing.T) {
 	})
 }
 
+// What is asked for first is won first, whatever is due longer and whatever has the lower id: a worker that holds what was
+// left of a small app's bell beside a large app's older ones would never get to it otherwise.
+func TestClaimTakesBellsInTheOrderOfTheRequest(t *testing.T) {
+	eachWorld(t, func(w *world) {
+		_, older := w.submit(16, nil)
+		small, newer := w.submit(2, nil)
+		w.must(w.s.Exec(w.ctx, fmt.Sprintf("UPDATE bells SET due_at=1 WHERE id=%d", older[0].ID)))
+		c := w.claim(8, newer[0].ID, older[0].ID, newer[0].ID)
+		want(t, "won", len(c.Tasks), 8)
+		for _, id := range small {
+			want(t, "state of the small one's", w.row(id).state, 3)
+		}
+		for _, b := range c.Bells {
+			want(t, fmt.Sprint("left of ", b.ID), b.Remaining, map[int64]int{older[0].ID: 10}[b.ID])
+		}
+		_, newer = w.submit(2, nil)
+		_, last := w.submit(1, func(_ int, sub *task.Submission, _ *task.BodyHead) { sub.DelayMs = 60_000 })
+		c = w.claim(11, last[0].ID, older[0].ID, newer[0].ID)
+		want(t, "won", len(c.Tasks), 11)
+		for _, b := range c.Bells {
+			want(t, fmt.Sprint("left of ", b.ID), b.Remaining, map[int64]int{newer[0].ID: 1, last[0].ID: 1}[b.ID])
+		}
+	})
+}
+
 // A task may be listed by an old bell and by the one that holds it: it is started once, in the epoch of its row.
 func TestClaimOfATaskInTwoBells(t *testing.T) {
 	eachWorld(t, func(w *world) {

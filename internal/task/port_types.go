@@ -10,7 +10,7 @@ var ErrOutcomeUnknown = errors.New("outcome unknown")
 type ClaimRequest struct {
 	WorkerID int64
 	LaneID   int32
-	Bells    []int64 // ids, any order, ≤ 500
+	Bells    []int64 // ids, ≤ 500; tried in this order until Max tasks are won
 	Max      int     // free slots, 1 … 500
 	Kinds    []int32 // kinds the worker runs; tasks of others stay in their bell
 }

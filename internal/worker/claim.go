@@ -10,8 +10,11 @@ import (
 
 // claim makes one claim transaction, answers the messages and starts what was won.
 func (e *Engine) claim(p *plan) {
+	began := e.mono.ns()
 	res, err := e.o.Store.Claim(e.ctx, p.req)
+	took := float64(e.mono.ns()-began) / 1e6
 	e.mu.Lock()
+	e.claimMs += (took - e.claimMs) / 8
 	delete(e.calls.open, p.call)
 	p.lane.claiming--
 	p.lane.inClaim -= len(p.bells)

@@ -271,9 +271,9 @@ func (e *Engine) gathers(open []*turn, now int64) bool {
 		e.gatherNs = 0
 		return false
 	}
-	if len(open) == 1 && open[0].lane.claiming > 0 {
+	if len(open) == 1 && open[0].lane.claiming > 0 && runMs < e.claimMs {
 		e.gatherNs = 0
-		return true // its tasks are not even started
+		return true // what is being claimed ends sooner than another claim would
 	}
 	if e.gatherNs != 0 && now-e.gatherNs >= patience {
 		e.gatherNs = 0

@@ -57,10 +57,11 @@ type Engine struct {
 	early     map[int64]early // cancels that came before their task
 	peak      [2]int          // most free slots in this and the last window
 	peakNs    int64
-	gatherNs  int64 // since when a claim waits for more free slots; 0: none does
-	gatherEnd int64 // until when
-	hungry    int   // wake the dispatcher when that many slots are free; 0: no need
-	pauseNs   int64 // no claim before
+	gatherNs  int64   // since when a claim waits for more free slots; 0: none does
+	gatherEnd int64   // until when
+	claimMs   float64 // weighted mean time of a claim
+	hungry    int     // wake the dispatcher when that many slots are free; 0: no need
+	pauseNs   int64   // no claim before
 	pause     time.Duration
 	beatNs    int64 // when the last good beat was sent
 	watchNs   int64 // when the watch looks next
