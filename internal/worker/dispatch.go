@@ -8,10 +8,11 @@ import (
 )
 
 const (
-	maxClaims  = 4                     // claim transactions at once
-	secondFrom = 50                    // tasks from which a lane that is alone gets a second claim beside the one under way
-	peakWindow = 20 * time.Millisecond // readiness follows the most free slots of the last two windows
-	holdAtMost = 5                     // × HoldFor: a bell that is taken bit by bit is given back after that
+	maxClaims  = 4                      // claim transactions at once
+	secondFrom = 50                     // tasks from which a lane that is alone gets a second claim beside the one under way
+	claimSlow  = 100 * time.Millisecond // a claim that takes longer waits for a lock, and is not waited for
+	peakWindow = 20 * time.Millisecond  // readiness follows the most free slots of the last two windows
+	holdAtMost = 5                      // × HoldFor: a bell that is taken bit by bit is given back after that
 
 	gatherRuns  = 8                // a claim of a backlog waits for more free slots for at most 1/8 of the mean run time,
 	gatherLeast = time.Millisecond // but at least this, and at most Options.GatherAtMost
@@ -25,6 +26,7 @@ type plan struct {
 	shell  int // of those, shell slots
 	req    task.ClaimRequest
 	call   int64
+	madeNs int64
 	charge float64
 }
 
@@ -222,7 +224,7 @@ func (e *Engine) share(now, clock int64) []*plan {
 			open = append(open, t)
 		}
 	}
-	if len(open) == 1 && open[0].lane.claiming == 1 && open[0].waiting < secondFrom {
+	if len(open) == 1 && open[0].lane.claiming == 1 && open[0].waiting < secondFrom && e.claimsNow(open[0].lane, now) {
 		e.gatherNs = 0
 		return nil // alone, it gathers a batch meanwhile; among others, its share of the slots must not pass to them
 	}
@@ -271,7 +273,7 @@ func (e *Engine) gathers(open []*turn, now int64) bool {
 		e.gatherNs = 0
 		return false
 	}
-	if len(open) == 1 && open[0].lane.claiming > 0 && runMs < e.claimMs {
+	if len(open) == 1 && e.claimsNow(open[0].lane, now) && runMs < e.claimMs {
 		e.gatherNs = 0
 		return true // what is being claimed ends sooner than another claim would
 	}
@@ -285,6 +287,16 @@ func (e *Engine) gathers(open []*turn, now int64) bool {
 	e.gatherEnd = e.gatherNs + patience
 	e.want(goal)
 	return true
+}
+
+// claimsNow reports whether a claim of a lane is under way that will return in a moment. Engine.mu is held.
+func (e *Engine) claimsNow(l *lane, now int64) bool {
+	for _, p := range e.calls.open {
+		if p.lane == l && now-p.madeNs < int64(claimSlow) {
+			return true
+		}
+	}
+	return false
 }
 
 // turn is a lane while slots are shared out.
@@ -403,7 +415,8 @@ func (e *Engine) commitPlan(p *plan) {
 	p.lane.inClaim += len(p.bells)
 	e.calls.next++
 	p.call = e.calls.next
-	e.calls.open[p.call] = struct{}{}
+	p.madeNs = e.mono.ns()
+	e.calls.open[p.call] = p
 	p.req = task.ClaimRequest{WorkerID: e.id, LaneID: p.lane.ID, Bells: ids, Max: p.slots, Kinds: kinds}
 }
 

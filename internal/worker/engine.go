@@ -92,7 +92,7 @@ type Engine struct {
 // calls numbers claim transactions under way, so that the self-check can leave their claims alone.
 type calls struct {
 	next int64
-	open map[int64]struct{}
+	open map[int64]*plan
 }
 
 // early is a cancel whose task is not here yet: its claim may still be under way.
@@ -111,7 +111,7 @@ func New(o Options) (*Engine, error) {
 		o: o, log: o.Logger, mono: newMono(), free: o.Slots, shellFree: o.ShellSlots,
 		slots: make([]*run, o.Slots), idle: make([]int32, o.Slots),
 		lanes: map[int32]*lane{}, claims: map[int64]*claim{}, suspects: map[int64]int64{}, unknown: map[int64]bool{}, refused: map[int64]bool{},
-		early: map[int64]early{}, calls: calls{open: map[int64]struct{}{}},
+		early: map[int64]early{}, calls: calls{open: map[int64]*plan{}},
 		calling: newAlarm(), watch: newAlarm(), ready: newAlarm(),
 		drain: make(chan struct{}), kill: make(chan struct{}), quiet: make(chan struct{}, 1), watchNs: never,
 		choresDone: make(latch), flushDone: make(latch),

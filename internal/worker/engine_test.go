@@ -726,6 +726,7 @@ func TestGatheringEndsWhenNothingMayBeClaimed(t *testing.T) {
 			"results wait":  func(e *Engine) { e.fin.n.Store(int64(e.o.MaxResults)) },
 			"one lane left, its claim under way": func(e *Engine) {
 				e.order[0].queue, e.order[1].claiming = nil, 1
+				e.calls.open[1] = &plan{lane: e.order[1], madeNs: e.mono.ns()}
 			},
 		} {
 			e, err := New(Options{Store: newFakeStore(), Source: newFakeBus(), Clock: wall{}, Slots: 8, Runners: []Runner{fakeRunner{"k", succeed}}})
@@ -794,6 +795,46 @@ func TestClaimsGoOnBesideABellThatIsRefused(t *testing.T) {
 		s.bell.Store(0)
 		after(time.Minute)
 		r.expect(bad.Items[0].ID, task.Succeeded)
+		r.stop()
+	})
+}
+
+// lockedStore holds the claim of one bell up until it is let go, as a row that somebody else has locked does.
+type lockedStore struct {
+	*fakeStore
+	bell int64
+	free chan struct{}
+}
+
+func (s *lockedStore) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed, error) {
+	if slices.Contains(req.Bells, s.bell) {
+		<-s.free
+	}
+	return s.fakeStore.Claim(ctx, req)
+}
+
+// A claim that waits for a lock holds its lane up for a moment only.
+func TestClaimsGoOnBesideOneThatIsHeldUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &lockedStore{fakeStore: newFakeStore(), free: make(chan struct{})}
+		locked := s.add(1, spec{kind: "k"})
+		s.bell = locked.ID
+		r := start(t, s, runners{"k": succeed})
+		r.store = s.fakeStore
+		r.bus.Ring(locked)
+		after(time.Second)
+		for i := range 100 {
+			good := r.store.add(1, spec{kind: "k"})
+			r.bus.Ring(good)
+			after(2 * claimSlow)
+			if got := r.store.get(good.Items[0].ID); got.State != task.Succeeded {
+				t.Errorf("task %d: state %d %v after it was rung", i, got.State, 2*claimSlow)
+				break
+			}
+		}
+		close(s.free)
+		after(time.Second)
+		r.expect(locked.TaskIDs[0], task.Succeeded)
 		r.stop()
 	})
 }
