@@ -27,7 +27,7 @@ import (
 // Bench is "taskweir bench": it measures a whole installation in this process, on embedded parts in a folder of its own
 // unless servers are named by the settings of standalone. Never point it at a database that is in use.
 func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) error {
-	tuneGC()
+	tuneGC(environ)
 	b := benchRun{errs: errs}
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	fs.SetOutput(errs)

@@ -1,8 +1,9 @@
 package app
 
 import (
-	"os"
 	"runtime/debug"
+	"slices"
+	"strings"
 )
 
 // gcPercent lets the heap grow to four times what is live before it is collected. What is live is small and bounded (queues
@@ -11,8 +12,8 @@ import (
 const gcPercent = 300
 
 // tuneGC sets that unless the operator has set GOGC.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
+func tuneGC(environ []string) {
+	if !slices.ContainsFunc(environ, func(kv string) bool { return strings.HasPrefix(kv, "GOGC=") }) {
 		debug.SetGCPercent(gcPercent)
 	}
 }

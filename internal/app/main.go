@@ -19,6 +19,7 @@ import (
 // SIGINT drains, the second ends at once.
 func Main(role config.Role, args, environ []string, stderr io.Writer) int {
 	shell.MaybeSupervise()
+	tuneGC(environ)
 	cfg, err := config.Load(role, args, environ)
 	if errors.Is(err, config.ErrHelp) {
 		fmt.Fprintln(stderr, err)
@@ -47,7 +48,6 @@ func NewLogger(cfg *config.Config, w io.Writer) *slog.Logger {
 // Serve starts the process, calls started (which may be nil) with it, and returns when a signal, ctx, started or a failed
 // part has ended it. The error of started is the error of Serve.
 func Serve(ctx context.Context, cfg *config.Config, o Options, started func(context.Context, *App) error) error {
-	tuneGC()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)

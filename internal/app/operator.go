@@ -22,6 +22,7 @@ func Command(args, environ []string, in io.Reader, out, errs io.Writer) int {
 	return cli.Run(context.Background(), cli.Deps{
 		Version: Version(), Environ: environ, In: in, Out: out, Err: errs,
 		Standalone: func(ctx context.Context, c *config.Config, o cli.StandaloneOptions) error {
+			tuneGC(environ)
 			return standalone(ctx, c, o, out, errs)
 		},
 		Migrate: migrate,
