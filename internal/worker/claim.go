@@ -14,7 +14,9 @@ func (e *Engine) claim(p *plan) {
 	res, err := e.o.Store.Claim(e.ctx, p.req)
 	took := float64(e.mono.ns()-began) / 1e6
 	e.mu.Lock()
-	e.claimMs += (took - e.claimMs) / 8
+	if err == nil {
+		e.claimMs += (min(took, claimSlow.Seconds()*1e3) - e.claimMs) / 8
+	}
 	delete(e.calls.open, p.call)
 	p.lane.claiming--
 	p.lane.inClaim -= len(p.bells)

@@ -224,6 +224,10 @@ func (e *Engine) share(now, clock int64) []*plan {
 			open = append(open, t)
 		}
 	}
+	if len(open) == 0 {
+		e.gatherNs = 0
+		return nil
+	}
 	if len(open) == 1 && open[0].lane.claiming == 1 && open[0].waiting < secondFrom && e.claimsNow(open[0].lane, now) {
 		e.gatherNs = 0
 		return nil // alone, it gathers a batch meanwhile; among others, its share of the slots must not pass to them
@@ -259,13 +263,12 @@ func (e *Engine) share(now, clock int64) []*plan {
 // gathers reports whether to wait for more free slots before a backlog is claimed: a claim and the commit of what it ran
 // cost the database nearly as much for ten tasks as for a hundred, and handlers that take less than a claim free the next
 // slots in a moment. The wait is short beside the run time, so that slots which are the bottleneck do not stand empty. Slots
-// of handlers that run for long are not waited for.
-// Engine.mu is held.
+// of handlers that run for long are not waited for. Engine.mu is held.
 func (e *Engine) gathers(open []*turn, now int64) bool {
-	waiting, runMs := 0, 0.0
+	waiting, runMs := 0, open[0].lane.runMs
 	for _, t := range open {
 		waiting += t.waiting
-		runMs = max(runMs, t.lane.runMs)
+		runMs = min(runMs, t.lane.runMs)
 	}
 	goal := min(waiting, maxClaim, e.o.Slots-e.long)
 	patience := min(max(int64(runMs*float64(time.Millisecond))/gatherRuns, int64(gatherLeast)), int64(e.o.GatherAtMost))
