@@ -210,7 +210,7 @@ func tiny() Options {
 	o := Quick()
 	o.Submit, o.Yard, o.Steady, o.Latency = 20*time.Millisecond, 20*time.Millisecond, 40*time.Millisecond, 200*time.Millisecond
 	o.Drain, o.Callbacks, o.Instant, o.InstantAhead, o.Cancels, o.Backlog = 1000, 50, 500, time.Second, 10, 500
-	o.Known, o.Patience = time.Millisecond, 30*time.Second
+	o.Known, o.Learned, o.Patience = time.Millisecond, time.Millisecond, 30*time.Second
 	return o
 }
 

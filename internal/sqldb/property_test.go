@@ -158,7 +158,13 @@ func (c *chaos) run() {
 		p := &process{c: c, asked: map[attemptKey]bool{}, r: rand.New(rand.NewPCG(c.seed, 1000+uint64(i)))}
 		work.Go(func() { p.run(done) })
 	}
-	time.Sleep(time.Duration(seconds * float64(time.Second)))
+	began := time.Now()
+	for !c.t.Failed() {
+		time.Sleep(50 * time.Millisecond)
+		if ran := time.Since(began).Seconds(); ran >= seconds && (c.enough() || ran >= 20*seconds) {
+			break
+		}
+	}
 	close(stop)
 	wg.Wait()
 	c.ends.Store(true)
@@ -167,6 +173,14 @@ func (c *chaos) run() {
 	if !c.t.Failed() {
 		c.checkEnd()
 	}
+}
+
+// enough reports whether so much has happened that the run means something.
+func (c *chaos) enough() bool {
+	m := &c.model
+	m.Lock()
+	defer m.Unlock()
+	return len(m.created) >= 300 && len(m.wins) >= 300 && m.late > 0 && len(m.reopened) > 0
 }
 
 // waitAllFinal waits until nothing is left to do, then ends the work.
@@ -852,7 +866,7 @@ func (c *chaos) checkEnd() {
 	c.checkPurge(n)
 	c.t.Logf("%d tasks, %d purged, %d attempts, %d late results, %d re-opens, %d commits with lost answers", len(m.created), m.purged,
 		len(m.wins), m.late, reopens, c.lost.Load())
-	if len(m.created) < 300 || len(m.wins) < 300 || m.late == 0 || reopens == 0 {
+	if !c.enough() {
 		c.t.Errorf("the run was too short to mean anything")
 	}
 }
