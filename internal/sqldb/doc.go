@@ -10,6 +10,7 @@
 // On MySQL every statement that locks or writes by primary key is forced to be a range access, since the optimizer turns
 // long lists on small tables into scans, which lock what they pass. Transactions are READ COMMITTED, lock in one order
 // (idempotency, unique keys, bells, limits, tasks, claims, stats) and are repeated whole on deadlocks and lock timeouts.
+// Statements whose counts nobody needs travel with the next one or with COMMIT (mysqlTx): round trips cost more than rows.
 // Ids come from a pool of connections of their own, so that a busy main pool cannot block itself.
 //
 // On SQLite one goroutine owns the one write connection. Transactions are closures on its queue; a turn commits all that
