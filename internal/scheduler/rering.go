@@ -75,11 +75,13 @@ type rungIn struct {
 	r *rungBell
 }
 
-// pollNext looks again after about an eighth of a window was claimed; less and less often while nothing is.
+// pollNext looks again after about an eighth of a window was claimed; less and less often while nothing is. At the start of
+// a burst the rate that this follows from is not known yet: the pause no more than doubles, or the workers would have
+// nothing for the rest of it.
 func (l *laneState) pollNext(now time.Time, claimed int) {
 	if claimed > 0 {
 		eighth := time.Duration(float64(l.window(now)) / 8 / max(l.meter.rate(now), 1) * float64(time.Second))
-		l.pollWait = min(max(pollMin, eighth), pollBusy)
+		l.pollWait = min(max(pollMin, eighth), pollBusy, max(pollMin, 2*l.pollWait))
 	} else {
 		most := pollMax
 		if now.Sub(l.claimedAt) > pollQuiet {

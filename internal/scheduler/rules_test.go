@@ -252,3 +252,26 @@ func TestRatesOfWorkers(t *testing.T) {
 		t.Fatal("a worker that is gone still counts")
 	}
 }
+
+// When a burst begins, the rate says nothing yet: 18 claimed of 600 would mean to look again in 50 ms, while the workers are
+// done with the rest in ten. The pause doubles at most, and follows the rate when that is known.
+func TestPausesBetweenPollsDoubleAtMost(t *testing.T) {
+	now := time.Now()
+	l := newLaneState(task.Lane{ID: 1}, task.StartBell)
+	l.slots = 256
+	l.pollSoon(now)
+	now = now.Add(pollMin)
+	l.meter.add(now, 18)
+	for want := 2 * pollMin; want <= pollBusy; want *= 2 {
+		l.pollNext(now, 18)
+		if l.pollWait != want || !l.pollAt.Equal(now.Add(want)) {
+			t.Fatalf("pause %v, want %v", l.pollWait, want)
+		}
+		now = l.pollAt
+	}
+	l.meter.add(now, 50_000)
+	l.pollNext(now, 50_000)
+	if eighth := time.Duration(windowTime / 8 * float64(time.Second)); l.pollWait < eighth*9/10 || l.pollWait > eighth*11/10 {
+		t.Errorf("pause %v at a known rate, want about %v", l.pollWait, eighth)
+	}
+}
