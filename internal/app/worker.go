@@ -64,7 +64,7 @@ func (a *App) StartWorker(context.Context) error {
 	}
 	w := a.cfg.Worker
 	a.engine, err = worker.New(worker.Options{
-		Store: workerStore{a.store, a.table}, LanesEvery: 100 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
+		Store: workerStore{a.store, a.table}, LanesEvery: 200 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
 		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: w.Queues,
 		DrainTime: a.cfg.DrainTime, Grace: w.Grace, ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,
 		SelfFenceAfter: a.cfg.Liveness.DeadAfter * 3 / 4,

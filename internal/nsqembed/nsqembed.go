@@ -98,8 +98,9 @@ func settings(o Options, dir string) (*nsqd.Options, *adapter) {
 	// One ticker per topic and channel: rare, because nothing on this disk is precious.
 	opts.SyncEvery = 10_000
 	opts.SyncTimeout = 30 * time.Second
-	// How exactly requeue delays and message timeouts end. 100 ms is nsqd's own; the delays asked for are 200 ms and more.
-	opts.QueueScanInterval = 100 * time.Millisecond
+	// How exactly requeue delays and message timeouts end. nsqd's own is 100 ms, half of what wakes an idle standalone up; the
+	// delays asked for are 200 ms and more.
+	opts.QueueScanInterval = 200 * time.Millisecond
 	opts.MaxReqTimeout = time.Minute
 	return opts, log
 }
