@@ -87,7 +87,8 @@ func TestBellsOfADeadWorkerAreRungAgainInHaste(t *testing.T) {
 		for id := last + 1; id <= m.nextID; id++ {
 			rescued = append(rescued, b.since(id, dead)...)
 		}
-		if len(rescued) < 5 || rescued[0] > 1500*time.Millisecond || rescued[4]-rescued[0] > hasteMost*(hasteEvery+200*time.Millisecond) {
+		// The lane's haste ends 5 s after the declaration, and a rescue may begin a second after it: three even intervals are sure.
+		if len(rescued) < 4 || rescued[0] > 1500*time.Millisecond || rescued[3]-rescued[0] > 3*(hasteEvery+200*time.Millisecond) {
 			t.Errorf("the rescued bell was rung %v after the declaration", rescued)
 		}
 		if len(rescued) > hasteMost+5 { // at first, in haste, and after 2, 4, 8, 16 s

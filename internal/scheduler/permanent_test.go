@@ -34,6 +34,16 @@ func newPoisonedStore(m *memStore) *poisonedStore {
 	return &poisonedStore{memStore: m, claims: map[int64]bool{}, tasks: map[int64]bool{}, shards: map[int]bool{}, expired: map[int]int{}, refuse: errPoisoned}
 }
 
+// poison makes orphans that cannot be released. They are marked before anybody can try.
+func (p *poisonedStore) poison(n int, why error) {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.refuse = why
+	for _, id := range p.orphans(n) {
+		p.claims[id] = true
+	}
+}
+
 func (p *poisonedStore) Release(ctx context.Context, id int64, only []int64, cause task.ReleaseCause) ([]task.Bell, error) {
 	p.lock.Lock()
 	bad := p.claims[id]
@@ -146,9 +156,7 @@ func TestRescueOfManyByTwo(t *testing.T) {
 func TestRescueGoesOnBehindClaimsThatFail(t *testing.T) {
 	for _, bad := range []int{1, 3 * orphansPerQuery} {
 		poisonedBubble(t, 1, func(t *testing.T, p *poisonedStore) {
-			for _, id := range p.orphans(bad) {
-				p.claims[id] = true
-			}
+			p.poison(bad, errPoisoned)
 			p.orphans(200)
 			time.Sleep(10 * time.Second)
 			if n := p.claimsLeft(); n != bad {
@@ -177,8 +185,7 @@ func TestRescueGoesOnBehindClaimsThatFail(t *testing.T) {
 // A claim whose release always times out looks like a database that is away; the next try begins with the others.
 func TestRescueGoesOnBehindAClaimThatTimesOut(t *testing.T) {
 	poisonedBubble(t, 1, func(t *testing.T, p *poisonedStore) {
-		p.refuse = task.Gone("database_unavailable", context.DeadlineExceeded)
-		p.claims[p.orphans(1)[0]] = true
+		p.poison(1, task.Gone("database_unavailable", context.DeadlineExceeded))
 		p.orphans(20)
 		time.Sleep(10 * time.Second)
 		if n := p.claimsLeft(); n != 1 {
@@ -190,12 +197,7 @@ func TestRescueGoesOnBehindAClaimThatTimesOut(t *testing.T) {
 // However many claims there are whose releases time out, new ones have their turn before them.
 func TestRescueGoesOnBehindManyClaimsThatTimeOut(t *testing.T) {
 	poisonedBubble(t, 1, func(t *testing.T, p *poisonedStore) {
-		p.lock.Lock()
-		p.refuse = task.Gone("database_unavailable", context.DeadlineExceeded)
-		for _, id := range p.orphans(20) {
-			p.claims[id] = true
-		}
-		p.lock.Unlock()
+		p.poison(20, task.Gone("database_unavailable", context.DeadlineExceeded))
 		time.Sleep(time.Minute)
 		p.orphans(20)
 		time.Sleep(5 * time.Second)
@@ -208,12 +210,7 @@ func TestRescueGoesOnBehindManyClaimsThatTimeOut(t *testing.T) {
 // A database that could not be written to for long does not make the rescue wait when it can be again.
 func TestRescueIsPromptAfterALongOutage(t *testing.T) {
 	poisonedBubble(t, 1, func(t *testing.T, p *poisonedStore) {
-		p.lock.Lock()
-		p.refuse = task.Gone("database_unavailable", context.DeadlineExceeded)
-		for _, id := range p.orphans(100) {
-			p.claims[id] = true
-		}
-		p.lock.Unlock()
+		p.poison(100, task.Gone("database_unavailable", context.DeadlineExceeded))
 		time.Sleep(time.Hour)
 		p.lock.Lock()
 		clear(p.claims)
