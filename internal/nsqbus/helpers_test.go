@@ -199,7 +199,8 @@ type proxy struct {
 	target string
 	conns  chan net.Conn
 	mute   atomic.Bool  // accept, but pass nothing on
-	ended  atomic.Int32 // connections that target closed, or that were cut
+	opened atomic.Int32 // connections to target
+	ended  atomic.Int32 // … that target closed, or that were cut
 }
 
 func newProxy(t testing.TB, target string) *proxy {
@@ -227,6 +228,7 @@ func newProxy(t testing.TB, target string) *proxy {
 				continue
 			}
 			p.conns <- up
+			p.opened.Add(1)
 			go pump(p, up, c)
 			go func() { pump(p, c, up); p.ended.Add(1) }()
 		}
