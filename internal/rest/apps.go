@@ -21,7 +21,7 @@ func keyOf(k task.APIKey) apiv1.Key {
 
 func (a *api) listApps(ctx context.Context, c call) (httpkit.Response, error) {
 	apps, err := a.svc.Apps(ctx, c.who)
-	return list(c, apps, err, appOf, func(a task.App) string { return idOrder(int64(a.ID)) })
+	return listNewest(c, apps, err, appOf, func(a task.App) int64 { return int64(a.ID) })
 }
 
 func (a *api) getApp(ctx context.Context, c call) (httpkit.Response, error) {
@@ -112,7 +112,7 @@ func decodeApp(c call) (in control.AppInput, err error) {
 
 func (a *api) listKeys(ctx context.Context, c call) (httpkit.Response, error) {
 	keys, err := a.svc.APIKeys(ctx, c.who, c.Param("app"))
-	return list(c, keys, err, keyOf, func(k task.APIKey) string { return idOrder(k.ID) })
+	return listNewest(c, keys, err, keyOf, func(k task.APIKey) int64 { return k.ID })
 }
 
 func (a *api) createKey(ctx context.Context, c call) (httpkit.Response, error) {

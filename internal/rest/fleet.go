@@ -66,7 +66,7 @@ func (a *api) listWorkers(ctx context.Context, c call) (httpkit.Response, error)
 		return httpkit.Response{}, err
 	}
 	ws, err := a.svc.Workers(ctx, c.who, all)
-	return list(c, ws, err, workerOf, func(w task.Worker) string { return idOrder(w.ID) })
+	return listNewest(c, ws, err, workerOf, func(w task.Worker) int64 { return w.ID })
 }
 
 func (a *api) getWorker(ctx context.Context, c call) (httpkit.Response, error) {

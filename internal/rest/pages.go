@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -63,5 +64,12 @@ func list[T, W any](c call, items []T, err error, wire func(T) W, order func(T) 
 	return httpkit.JSON(http.StatusOK, out)
 }
 
-// idOrder is an id as a text that sorts as the id does.
-func idOrder(id int64) string { return fmt.Sprintf("%016d", id) }
+// newestFirst is listNewest's order: a text that is the smaller the larger the id is.
+func newestFirst(id int64) string { return fmt.Sprintf("%019d", math.MaxInt64-id) }
+
+// listNewest is list for what has ids and comes in their order: newest first, as the tasks' lists are.
+func listNewest[T, W any](c call, items []T, err error, wire func(T) W, id func(T) int64) (httpkit.Response, error) {
+	items = slices.Clone(items)
+	slices.Reverse(items)
+	return list(c, items, err, wire, func(it T) string { return newestFirst(id(it)) })
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -271,6 +272,7 @@ func TestRetryAndRunNow(t *testing.T) {
 		if got := w.do("GET", path+"/log?attempt="+x.Attempts[0].ID.String(), "").want(200).Body.String(); got != "line\n" {
 			w.t.Errorf("log of the attempt %q", got)
 		}
+		w.do("GET", path+"/log?attempt=999999999", "").want(404)
 		// An edited payload makes a new task.
 		a := w.do("POST", path+"/retry", `{"payload":{"a" : 2}}`, "Idempotency-Key", "k").want(201)
 		n := a.task()
@@ -471,11 +473,42 @@ func TestAppsAndKeys(t *testing.T) {
 		if contains(list.Body.Bytes(), k1.Key) || len(decode[apiv1.List[apiv1.Key]](list).Items) != 2 {
 			w.t.Errorf("%s", list.Body)
 		}
+		if keys := decode[apiv1.List[apiv1.Key]](list).Items; len(keys) != 2 || keys[0].ID != k2.ID || keys[1].ID != k1.ID {
+			w.t.Errorf("not newest first: %+v", keys)
+		}
 		w.do("DELETE", path+"/keys/"+k1.ID.String(), "").want(204)
 		w.as(k1.Key).do("POST", "/v1/tasks", `{"kind":"echo"}`).want(401)
 		w.as(k2.Key).do("POST", "/v1/tasks", `{"kind":"echo"}`).want(201)
 		w.do("DELETE", path+"/keys/999999", "").want(404)
 		w.do("DELETE", path+"/keys/x", "").want(404)
+	})
+}
+
+// Lists of what has an age are newest first, page by page, and what is added meanwhile moves nothing.
+func TestListsAreNewestFirst(t *testing.T) {
+	onBoth(t, func(w *world) {
+		var made []string
+		for i := range 5 {
+			made = append(made, decode[apiv1.App](w.do("POST", "/v1/apps", fmt.Sprintf(`{"name":"app %d"}`, i)).want(201)).ID)
+		}
+		var seen []string
+		cursor := ""
+		for range 4 {
+			page := decode[apiv1.List[apiv1.App]](w.do("GET", "/v1/apps?limit=2&cursor="+cursor, "").want(200))
+			for _, a := range page.Items {
+				seen = append(seen, a.ID)
+			}
+			if page.NextCursor == nil {
+				break
+			}
+			cursor = *page.NextCursor
+			w.do("POST", "/v1/apps", `{"name":"later"}`).want(201)
+		}
+		slices.Reverse(made)
+		if len(seen) < 5 || !slices.Equal(seen[:5], made) {
+			w.t.Errorf("listed %v, want %v and what was there before", seen, made)
+		}
+		w.do("GET", "/v1/apps?cursor=%21", "").refused(422, "cursor", "format")
 	})
 }
 

@@ -197,16 +197,19 @@ func TestAttemptsResultsAndLog(t *testing.T) {
 		x.ok(err)
 		byID, err := x.s.Log(x.ctx, x.app.ID, id, v.Attempts[0].ID)
 		x.ok(err)
-		none, err := x.s.Log(x.ctx, x.app.ID, id, 12345)
-		x.ok(err)
-		if string(log) != "line 1\nline 2\n" || !slices.Equal(log, byID) || none != nil {
-			t.Errorf("log %q, by id %q, of an unknown attempt %q", log, byID, none)
+		if string(log) != "line 1\nline 2\n" || !slices.Equal(log, byID) {
+			t.Errorf("log %q, by id %q", log, byID)
 		}
+		_, err = x.s.Log(x.ctx, x.app.ID, id, 12345)
+		wantKind(t, err, task.NotFound, "")
 		_, err = x.s.Log(x.ctx, x.other.ID, id, 0)
 		wantKind(t, err, task.NotFound, "")
 		plain, bell := x.created(nil)
 		c, w = x.claim(bell)
 		x.finish(c, w, nil)
+		if log, err := x.s.Log(x.ctx, x.app.ID, plain, c.Tasks[0].AttemptID); err != nil || log != nil {
+			t.Errorf("log of a plain success: %q, %v", log, err)
+		}
 		if v := x.view(plain); string(v.Result) != `"done"` || len(v.Attempts) != 1 || v.Attempts[0].Outcome != task.OutcomeSucceeded || v.Attempts[0].FinishedAt == 0 {
 			t.Errorf("succeeded: %+v", v)
 		}

@@ -173,7 +173,8 @@ func (s *Store) fillNames(ctx context.Context, views map[int64]*task.View) error
 	return nil
 }
 
-// Log gives the log of an attempt (0: the newest that has one); nil when there is none. Missing when the task is.
+// Log gives the log of an attempt (0: the newest that has one); nil when there is none. Missing when the task is, or
+// when it has no such attempt.
 func (s *Store) Log(ctx context.Context, appID int32, id, attemptID int64) ([]byte, error) {
 	if _, err := s.State(ctx, appID, id); err != nil {
 		return nil, err
@@ -183,7 +184,9 @@ func (s *Store) Log(ctx context.Context, appID int32, id, attemptID int64) ([]by
 		x.s(" AND id=").n(attemptID)
 	}
 	var log []byte
+	known := attemptID == 0
 	err := s.readEach(ctx, x.s(" ORDER BY epoch DESC").String(), func(rows *sql.Rows) error {
+		known = true
 		if log != nil {
 			return nil
 		}
@@ -193,5 +196,11 @@ func (s *Store) Log(ctx context.Context, appID int32, id, attemptID int64) ([]by
 		}
 		return err
 	})
+	if err == nil && !known { // a running attempt and a plain first success have no row
+		query := newText(2).s("SELECT id FROM tasks WHERE id=").n(id).s(" AND attempt_id=").n(attemptID).String()
+		if err = s.readEach(ctx, query, func(*sql.Rows) error { known = true; return nil }); err == nil && !known {
+			return nil, task.Missing("attempt")
+		}
+	}
 	return log, err
 }
