@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -34,8 +33,7 @@ func (s *Scheduler) chore(ctx context.Context, name string, pause time.Duration,
 // stops reports whether an error says that nothing can be done now: the database is away, or this process stops. Any other
 // is the fault of what was tried; a chore says so and goes on with the rest, so that one row never holds up all others.
 func stops(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || task.KindOf(err) == task.Unavailable || errors.Is(err, task.ErrOutcomeUnknown) ||
-		errors.Is(err, context.DeadlineExceeded)
+	return ctx.Err() != nil || task.Transient(err)
 }
 
 // splitsMost bounds how often one step of a walk is cut in two. That finds three or four tasks that are alone at fault;

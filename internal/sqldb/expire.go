@@ -3,7 +3,6 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"slices"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -51,7 +50,7 @@ func (s *Store) expirePart(ctx context.Context, bells []int64) (ended int, err e
 	switch {
 	case err == nil:
 		return ended, nil
-	case ctx.Err() != nil || task.KindOf(err) == task.Unavailable || errors.Is(err, task.ErrOutcomeUnknown):
+	case ctx.Err() != nil || task.Transient(err):
 		return 0, err
 	case len(bells) == 1:
 		return 0, s.postpone(ctx, bells[0], err)

@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -154,4 +155,32 @@ func TestJoinedStatementsFailTogether(t *testing.T) {
 	if err := s.Write(ctx, func(context.Context, sqldb.Tx) error { return nil }); err != nil {
 		t.Errorf("empty transaction: %v", err)
 	}
+}
+
+// What users write stands in texts of several statements as an escaped literal: whatever bytes it has, it comes back as it
+// was, and nothing of it is ever a statement.
+func TestLiteralsHoldAnyBytes(t *testing.T) {
+	w := newWorld(t, sqldbtest.Open(t, sqldbtest.URL(t, "mysql")))
+	r := rand.New(rand.NewPCG(1, 2))
+	alphabet := []string{"'", "\\", ";", "\x00", "\n", "\r", "\x1a", "\"", "`", "--", "/*", "*/", "#", "?", "%", "_binary'", "é", "\xff", "\xe2\x28", "\xbf\x27", "\xbf\x5c",
+		"'; DROP TABLE tasks; --", "\\'; DELETE FROM results; SELECT '"}
+	c := w.running(100, nil)
+	var ends []*task.Ending
+	for i := range c.Tasks {
+		e := w.ending(c, i)
+		for range r.IntN(30) {
+			e.Result = append(e.Result, alphabet[r.IntN(len(alphabet))]...)
+		}
+		for range r.IntN(5) {
+			e.Result = append(e.Result, byte(r.IntN(256)))
+		}
+		ends = append(ends, e)
+	}
+	w.finish(ends, c.ClaimID)
+	for _, e := range ends {
+		if got := w.text("SELECT body FROM results WHERE id=?", e.TaskID); got != string(e.Result) {
+			t.Fatalf("stored %q\nas     %q", e.Result, got)
+		}
+	}
+	want(t, "tasks", w.count("SELECT COUNT(*) FROM tasks"), 100)
 }

@@ -1,10 +1,20 @@
 package task
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // ErrOutcomeUnknown wraps an error after which it is not known whether the transaction was committed, although it was
 // looked up (protocol section 3, "An unknown COMMIT").
 var ErrOutcomeUnknown = errors.New("outcome unknown")
+
+// Transient reports whether the same call to a store may succeed later: the database is away, nobody knows what became of
+// the call, or its time was over. Any other error is the fault of what was given, and repeating it changes nothing.
+func Transient(err error) bool {
+	return KindOf(err) == Unavailable || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled)
+}
 
 // ClaimRequest asks for tasks of rung bells of one lane.
 type ClaimRequest struct {

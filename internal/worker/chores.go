@@ -124,7 +124,7 @@ func (e *Engine) release(c *claim, list []chore, cause task.ReleaseCause) bool {
 	bells, err := e.o.Store.Release(e.ctx, c.id, only, cause)
 	if err != nil {
 		e.log.Warn("tasks not released", "claim", c.id, "tasks", len(only), "err", err)
-		if transient(err) {
+		if task.Transient(err) {
 			return false
 		}
 		e.keepRow(c)

@@ -53,7 +53,7 @@ func (e *Engine) claimFailed(p *plan, claimID int64, err error) (out []answer) {
 		h.claiming = false
 	}
 	switch {
-	case transient(err):
+	case task.Transient(err):
 		e.pause = min(max(2*e.pause, 50*time.Millisecond), time.Second)
 		e.pauseNs = now + int64(e.pause)
 	case len(p.bells) == 1 && e.phase == serving:

@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -160,7 +158,7 @@ func (e *Engine) flush(batch []*run, fb task.FinishBatch) {
 			return
 		}
 		e.log.Warn("results not committed", "tasks", len(batch), "err", err)
-		if !transient(err) {
+		if !task.Transient(err) {
 			e.halve(batch, fb, err)
 			return
 		}
@@ -169,12 +167,6 @@ func (e *Engine) flush(batch []*run, fb task.FinishBatch) {
 		}
 		pause = min(2*pause, time.Second)
 	}
-}
-
-// transient reports whether the same transaction may succeed later.
-func transient(err error) bool {
-	return task.KindOf(err) == task.Unavailable || errors.Is(err, task.ErrOutcomeUnknown) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // halve commits a refused batch in two halves. A single end that is refused goes once more without what its handler
