@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -75,6 +77,10 @@ func (s *Store) writeSettled(ctx context.Context, fn func(context.Context, tx) e
 		}
 		if done {
 			return nil
+		}
+		// The server answered (read-only, no room, shutting down), so nothing is under way any more: it is known now.
+		if m := (*mysql.MySQLError)(nil); errors.As(err, &m) && !duplicate(err) {
+			return task.Gone("database_unavailable", m)
 		}
 	}
 	return err

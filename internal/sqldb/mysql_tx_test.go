@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -183,4 +184,33 @@ func TestLiteralsHoldAnyBytes(t *testing.T) {
 		}
 	}
 	want(t, "tasks", w.count("SELECT COUNT(*) FROM tasks"), 100)
+}
+
+// A server that answers that it is read-only or has no room left has not committed: that is known, whichever statement of
+// the text it was, and nobody is told that the outcome is open.
+func TestRefusedTextIsNoUnknownOutcome(t *testing.T) {
+	for _, number := range []uint16{1290, 1114, 1021, 1053} {
+		url := sqldbtest.URL(t, "mysql")
+		w := newWorld(t, sqldbtest.Open(t, url))
+		_, bells := w.submit(3, nil)
+		var refuse atomic.Bool
+		sqldb.HookMySQL(t, w.s, url, func(text string, _ func() ([][2]string, error), run func() error) error {
+			if refuse.Load() && sqldb.IsCommit(text) {
+				return &mysql.MySQLError{Number: number, Message: "refused"}
+			}
+			return run()
+		})
+		refuse.Store(true)
+		before := w.count("SELECT COUNT(*) FROM tasks")
+		_, err := w.s.Submit(w.ctx, []*task.Request{{AppID: 1, Tasks: w.subs(2, nil)}})
+		wantKind(t, err, task.Unavailable, "database_unavailable")
+		_, cerr := w.s.Claim(w.ctx, task.ClaimRequest{WorkerID: w.worker, LaneID: w.lane.ID, Bells: bellIDs(bells), Max: 3, Kinds: w.kinds})
+		wantKind(t, cerr, task.Unavailable, "database_unavailable")
+		if errors.Is(err, task.ErrOutcomeUnknown) || errors.Is(cerr, task.ErrOutcomeUnknown) {
+			t.Errorf("%d: submit %v, claim %v", number, err, cerr)
+		}
+		refuse.Store(false)
+		want(t, "tasks", w.count("SELECT COUNT(*) FROM tasks"), before)
+		want(t, "won later", len(w.claim(3, bellIDs(bells)...).Tasks), 3)
+	}
 }
