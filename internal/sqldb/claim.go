@@ -35,7 +35,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed,
 		c = claiming{s: s, t: t, req: &req, rank: rank, claimID: firstID}
 		c.out = task.Claimed{LaneID: req.LaneID, Now: s.now()}
 		return c.run(ctx)
-	}, func(ctx context.Context) (bool, error) { return s.claimExists(ctx, firstID) })
+	}, func(ctx context.Context) (bool, error) { return s.claimExists(ctx, firstID, req.Bells) })
 	if err != nil {
 		return task.Claimed{ClaimID: firstID, LaneID: req.LaneID}, err
 	}
@@ -54,8 +54,13 @@ func ranks(bells []int64) map[int64]int {
 	return out
 }
 
-// claimExists reports whether a claim was committed.
-func (s *Store) claimExists(ctx context.Context, id int64) (found bool, err error) {
+// claimExists reports whether a claim was committed. Its row is written by the text that ends with COMMIT, so that one
+// which is still under way shows by the locks on its bells only: they are waited for first.
+func (s *Store) claimExists(ctx context.Context, id int64, bells []int64) (found bool, err error) {
+	wait := newText(len(bells)).s("SELECT id FROM bells").s(s.force()).s(" WHERE id IN (").ids(bells).s(")").s(s.shared()).String()
+	if err := s.readEach(ctx, wait, func(*sql.Rows) error { return nil }); err != nil {
+		return false, err
+	}
 	query := newText(1).s("SELECT id FROM claims WHERE id=").n(id).s(s.shared()).String()
 	err = s.readEach(ctx, query, func(*sql.Rows) error { found = true; return nil })
 	return found, err
