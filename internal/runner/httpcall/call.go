@@ -62,41 +62,91 @@ func newCaller(o Options) caller {
 	return caller{Options: o, agent: []string{o.UserAgent}}
 }
 
-// header starts the header of a request of a job. Values share one array; keys are canonical.
-func (c *caller) header(job *worker.Job, extra int) http.Header {
+// identify adds the headers that say which attempt of which task this is. Values share one array; keys are canonical.
+func (c *caller) identify(h http.Header, job *worker.Job) {
 	id := strconv.FormatInt(job.TaskID, 10)
 	v := [3]string{id, strconv.FormatInt(int64(job.Epoch), 10), strconv.FormatInt(job.AttemptID, 10)}
-	h := make(http.Header, 6+extra)
 	h["User-Agent"] = c.agent
 	h["Taskweir-Task-Id"] = v[0:1:1]
 	h["Taskweir-Epoch"] = v[1:2:2]
 	h["Taskweir-Attempt"] = v[2:3:3]
 	h["Idempotency-Key"] = v[0:1:1]
-	return h
 }
 
-// send makes the call. body may be nil.
-func (c *caller) send(ctx context.Context, method string, u *url.URL, h http.Header, body []byte) task.Result {
+// request is one call on its way.
+type request struct {
+	method string
+	url    *url.URL
+	header http.Header
+	body   []byte // may be nil
+}
+
+// exchange makes the call and reads its answer.
+func (c *caller) exchange(ctx context.Context, r *request) Answer {
 	req := &http.Request{
-		Method: method, URL: u, Host: u.Host, Header: h,
+		Method: r.method, URL: r.url, Host: r.url.Host, Header: r.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	if len(body) > 0 {
+	if body := r.body; len(body) > 0 {
 		req.ContentLength = int64(len(body))
 		req.Body = io.NopCloser(bytes.NewReader(body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	} else {
 		req.Body, req.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 	}
-	start := time.Now()
 	resp, err := c.Client.Do(req.WithContext(ctx))
 	if err != nil {
-		res := unreached(ctx, err)
-		c.Metrics.Callback(outcome(res), time.Since(start))
-		return res
+		return unreached(ctx, err)
 	}
-	res := c.read(ctx, resp)
-	c.Metrics.Callback(outcome(res), time.Since(start))
+	return c.read(ctx, resp)
+}
+
+// send makes a call, lets judge say what its answer means, and counts it.
+func (c *caller) send(ctx context.Context, r *request, judge func(*Answer) task.Result) task.Result {
+	start := time.Now()
+	a := c.exchange(ctx, r)
+	took := time.Since(start)
+	res := judge(&a)
+	complete(&res, &a)
+	c.Metrics.Callback(outcome(res), took)
+	return res
+}
+
+// complete fills in what a dialect left out.
+func complete(res *task.Result, a *Answer) {
+	if res.HTTPStatus == 0 {
+		res.HTTPStatus = int16(a.Status)
+	}
+	if res.Outcome != task.OutcomeFailed {
+		return
+	}
+	if res.ErrCode == "" {
+		if res.ErrCode = a.Code; a.Code == "" {
+			res.ErrCode = "http_" + strconv.Itoa(a.Status)
+		}
+	}
+	if res.ErrMessage == "" {
+		if res.ErrMessage = a.Message; a.Code == "" {
+			res.ErrMessage = errorText(a.Status, a.Body)
+		}
+	}
+}
+
+// judge says what an answer means by the native rules.
+func judge(a *Answer) task.Result {
+	switch {
+	case a.Status >= 200 && a.Status <= 299 && a.Code == "":
+		return task.Result{Outcome: task.OutcomeSucceeded, HTTPStatus: int16(a.Status), Body: a.Body, Truncated: a.Truncated}
+	case a.Code != "":
+		return a.Failed()
+	}
+	res := task.Result{
+		Outcome: task.OutcomeFailed, HTTPStatus: int16(a.Status), Permanent: permanent(a.Status),
+		ErrCode: "http_" + strconv.Itoa(a.Status), ErrMessage: errorText(a.Status, a.Body),
+	}
+	if !res.Permanent {
+		res.RetryAfterMs = a.RetryAfterMs
+	}
 	return res
 }
 
@@ -113,54 +163,52 @@ func outcome(r task.Result) string {
 	return "retryable"
 }
 
-const codeRefused = "address_refused"
+const (
+	codeRefused     = "address_refused"
+	codeInterrupted = "interrupted"
+)
 
 // unreached classifies a call that got no answer.
-func unreached(ctx context.Context, err error) task.Result {
-	res := task.Result{Outcome: task.OutcomeFailed, ErrCode: "connection_failed", ErrMessage: err.Error()}
+func unreached(ctx context.Context, err error) Answer {
+	a := Answer{Code: "connection_failed", Message: err.Error()}
 	var refused *outbound.Refused
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &refused):
-		res.ErrCode, res.Permanent, res.ErrMessage = codeRefused, true, refused.Error()
+		a.Code, a.Permanent, a.Message = codeRefused, true, refused.Error()
 	case ctx.Err() != nil:
-		res.ErrCode, res.ErrMessage = "interrupted", "the call was interrupted"
+		a.Code, a.Message = codeInterrupted, "the call was interrupted"
 	case errors.As(err, &dns):
 		// Not the error's own text: that names the resolver.
-		res.ErrCode, res.ErrMessage = "name_not_resolved", "the name "+dns.Name+" was not resolved: "+dns.Err
+		a.Code, a.Message = "name_not_resolved", "the name "+dns.Name+" was not resolved: "+dns.Err
 	case errors.As(err, &cert):
-		res.ErrCode = "certificate_refused"
+		a.Code = "certificate_refused"
 	}
-	return res
+	return a
 }
 
-// read turns an answer into a result. An error answer keeps its first 2 KiB, or what came of them.
-func (c *caller) read(ctx context.Context, resp *http.Response) task.Result {
+// read takes what an answer says. An error answer keeps its first 2 KiB, or what came of them.
+func (c *caller) read(ctx context.Context, resp *http.Response) Answer {
 	defer func() { _ = resp.Body.Close() }()
-	res := task.Result{HTTPStatus: int16(resp.StatusCode)}
+	a := Answer{Status: resp.StatusCode, Header: resp.Header}
 	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		body, cut, err := readUpTo(resp, task.MaxResult)
 		if err != nil {
 			bad := unreached(ctx, err)
-			bad.HTTPStatus = res.HTTPStatus
+			bad.Status, bad.Header, bad.Body = a.Status, a.Header, body
 			return bad
 		}
-		res.Outcome, res.Body, res.Truncated = task.OutcomeSucceeded, body, cut
-		return res
+		a.Body, a.Truncated = body, cut
+		return a
 	}
-	var body []byte
 	if resp.StatusCode >= 200 { // 101 has no body but the raw connection
-		body, _, _ = readUpTo(resp, task.MaxErrorText)
+		a.Body, a.Truncated, _ = readUpTo(resp, task.MaxErrorText)
 	}
-	res.Outcome = task.OutcomeFailed
-	res.ErrCode = "http_" + strconv.Itoa(resp.StatusCode)
-	res.ErrMessage = errorText(resp.StatusCode, body)
-	res.Permanent = permanent(resp.StatusCode)
-	if !res.Permanent {
-		res.RetryAfterMs = retryAfter(resp.Header.Get("Retry-After"), c.Clock.Now())
+	if text := resp.Header.Get("Retry-After"); text != "" {
+		a.RetryAfterMs = retryAfter(text, c.Clock.Now())
 	}
-	return res
+	return a
 }
 
 // permanent reports whether no retry can help.

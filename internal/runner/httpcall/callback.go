@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -27,11 +26,12 @@ type Opener interface {
 	Open(sealed []byte) ([]byte, error)
 }
 
-// Callback runs kind callback.
+// Callback runs one kind of callbacks: kind callback itself, or that of a surface.
 type Callback struct {
-	caller caller
-	apps   Apps
-	box    Opener
+	caller  caller
+	dialect Dialect
+	apps    Apps
+	box     Opener
 
 	mu    sync.Mutex
 	known map[int32]*target
@@ -40,7 +40,7 @@ type Callback struct {
 
 // target is where an app's callbacks go, or why they go nowhere.
 type target struct {
-	url    *url.URL
+	Target
 	auth   string // of the URL's name and password; empty: none
 	secret signature.Secret
 	reject *task.Result
@@ -49,13 +49,18 @@ type target struct {
 
 // NewCallback makes the runner of kind callback.
 func NewCallback(o Options, apps Apps, box Opener) *Callback {
-	return &Callback{caller: newCaller(o), apps: apps, box: box, known: map[int32]*target{}, start: time.Now()}
+	return NewCallbackKind(o, apps, box, native{})
 }
 
-// Kind is callback.
-func (*Callback) Kind() string { return "callback" }
+// NewCallbackKind makes the runner of a surface's kind of callbacks.
+func NewCallbackKind(o Options, apps Apps, box Opener, d Dialect) *Callback {
+	return &Callback{caller: newCaller(o), dialect: d, apps: apps, box: box, known: map[int32]*target{}, start: time.Now()}
+}
 
-// Run POSTs the payload, byte for byte, to the app's callback URL.
+// Kind is the dialect's.
+func (r *Callback) Kind() string { return r.dialect.Kind() }
+
+// Run makes the call of one attempt.
 func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
 	to, err := r.target(ctx, job.AppID)
 	if err != nil {
@@ -65,14 +70,42 @@ func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
 	if to.reject != nil {
 		return *to.reject
 	}
-	h := r.caller.header(&job, 5)
-	h["Content-Type"] = []string{"application/json"}
-	if to.auth != "" {
-		h["Authorization"] = []string{to.auth}
-	}
 	at := time.UnixMilli(r.caller.Clock.Now())
-	signature.SignHeader(h, "task_"+strconv.FormatInt(job.TaskID, 10), at, job.Payload, to.secret)
-	return r.caller.send(ctx, http.MethodPost, to.url, h, job.Payload)
+	call, err := r.dialect.Build(to.Target, job, at)
+	if err != nil {
+		return invalid(err.Error())
+	}
+	req, bad := r.request(to, &call)
+	if bad != nil {
+		return *bad
+	}
+	r.caller.identify(req.header, &job)
+	signature.SignHeader(req.header, "task_"+strconv.FormatInt(job.TaskID, 10), at, req.body, to.secret)
+	return r.caller.send(ctx, req, func(a *Answer) task.Result { return r.dialect.Judge(*a) })
+}
+
+// request is what is sent of a dialect's call. Name and password of the target's URL go to no other one.
+func (r *Callback) request(to *target, call *Call) (*request, *task.Result) {
+	req := &request{method: call.Method, url: to.URL, header: call.Header, body: call.Body}
+	if req.method == "" {
+		req.method = http.MethodPost
+	}
+	if req.header == nil {
+		req.header = make(http.Header, 8)
+	}
+	auth := to.auth
+	if call.URL != "" {
+		u, wrong := parseURL(call.URL)
+		if wrong != nil {
+			res := invalid("the URL " + wrong.Message)
+			return nil, &res
+		}
+		req.url, auth = u, takeUser(u)
+	}
+	if auth != "" {
+		req.header["Authorization"] = []string{auth}
+	}
+	return req, nil
 }
 
 // target gives where an app's callbacks go, as read in the last seconds.
@@ -120,7 +153,8 @@ func (r *Callback) resolve(app task.App) *target {
 	if err != nil {
 		return refuse("no_signing_secret", "the app "+app.Name+" has no usable signing secret")
 	}
-	return &target{auth: takeUser(u), url: u, secret: secret}
+	auth := takeUser(u)
+	return &target{Target: Target{App: app, URL: u, Secret: string(plain)}, auth: auth, secret: secret}
 }
 
 // refuse is a target that takes nothing; no retry can help.

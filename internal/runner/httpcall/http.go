@@ -35,7 +35,8 @@ func (r *HTTP) Run(ctx context.Context, job worker.Job) task.Result {
 	if err != nil {
 		return invalid(err.Error())
 	}
-	h := r.caller.header(&job, 2+len(p.Headers))
+	h := make(http.Header, 8+len(p.Headers))
+	r.caller.identify(h, &job)
 	if contentType != "" {
 		h["Content-Type"] = []string{contentType}
 	}
@@ -46,7 +47,7 @@ func (r *HTTP) Run(ctx context.Context, job worker.Job) task.Result {
 	for name, value := range p.Headers {
 		h[http.CanonicalHeaderKey(name)] = []string{value}
 	}
-	return r.caller.send(ctx, p.Method, u, h, body)
+	return r.caller.send(ctx, &request{p.Method, u, h, body}, judge)
 }
 
 // takeUser takes name and password out of a URL and gives the header that they mean; empty: there were none.
