@@ -21,6 +21,10 @@ type BodyHead struct {
 	UniqueWindowMs int64             `json:"uniqueWindowMs,omitempty"` // with ScopeWindow
 	Labels         map[string]string `json:"labels,omitempty"`
 	RetryOf        int64             `json:"retryOf,omitempty"`
+	// The slot that made the task; zero for tasks of no schedule.
+	ScheduleID int64 `json:"schedule,omitempty"`
+	SlotAt     int64 `json:"slot,omitempty"`
+	SlotOrigin int64 `json:"slotOrigin,omitempty"`
 }
 
 // RetryPolicy is the policy in force.
@@ -38,7 +42,7 @@ var errBody = errors.New("body: not a task body")
 // Encode gives the stored form: version byte, uvarint length of the head, head as JSON, payload.
 func (b Body) Encode() ([]byte, error) {
 	var head []byte
-	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 {
+	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.ScheduleID != 0 {
 		var err error
 		if head, err = json.Marshal(h); err != nil {
 			return nil, fmt.Errorf("encode body head: %w", err)

@@ -54,9 +54,10 @@ const (
 	ByUser     Reason = 6 // cancelled by a client or person
 	ByParent   Reason = 7 // ended because a workflow parent did
 	Abandoned  Reason = 8 // a zombie that was closed by hand
+	BySchedule Reason = 9 // its schedule was paused, changed or deleted before the slot, or started its next run
 )
 
-var reasonNames = [...]string{"", "exhausted", "permanent", "expired", "lost", "replaced", "by_user", "parent", "abandoned"}
+var reasonNames = [...]string{"", "exhausted", "permanent", "expired", "lost", "replaced", "by_user", "parent", "abandoned", "by_schedule"}
 
 // String is the reason as clients see it; empty for NoReason.
 func (r Reason) String() string {
@@ -107,6 +108,7 @@ const (
 	Zombie         Flags = 1 << 8  // its handler ignored cancel or timeout and still runs
 	Truncated      Flags = 1 << 9  // the stored result was cut
 	HasRetryPolicy Flags = 1 << 10 // the body names a retry policy of its own
+	TracksSchedule Flags = 1 << 11 // a run of a schedule that must know when it ends (table schedule_runs)
 )
 
 // Has reports whether every flag of f is set.
