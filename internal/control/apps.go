@@ -71,7 +71,8 @@ func (s *Service) newApp(name string) (task.App, string, error) {
 	if err != nil {
 		return task.App{}, "", err
 	}
-	return task.App{Key: randomText(16), Name: name, Weight: defaultWeight, Secret: sealed, CreatedAt: s.clock.Now()}, secret, nil
+	return task.App{Key: randomText(16), Name: name, Weight: defaultWeight, Secret: sealed, CreatedAt: s.clock.Now(),
+		Legacy: task.Legacy{RetryTotal: -1}}, secret, nil
 }
 
 // randomText draws n characters of a-z and 2-7, five random bits each.

@@ -129,7 +129,7 @@ func (s *Service) prepare(ctx context.Context, p *Principal, in *Input, t *task.
 
 // fillBody encodes what is written once and sets the flags that go with it.
 func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) error {
-	head := task.BodyHead{Retry: in.Retry.policy(), RetryOf: in.retryOf}
+	head := task.BodyHead{Retry: in.Retry.policy(), RetryOf: in.retryOf, RunAt: t.DueAt}
 	if head.Retry != nil {
 		t.Flags |= task.HasRetryPolicy
 	}
@@ -141,7 +141,7 @@ func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) e
 		t.Unique = unique
 		head.UniqueKey, head.UniqueScope, head.UniqueWindowMs = in.UniqueKey.V, unique.Scope, unique.WindowMs
 		t.Flags |= task.HasUnique
-		if unique.Scope == task.ScopeUntilStarted {
+		if unique.Scope == task.ScopeUntilStarted || unique.Scope == task.ScopeUntilDue && (t.DueAt > 0 || t.DelayMs > 0) {
 			t.Flags |= task.UntilStarted
 		}
 	}

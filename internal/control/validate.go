@@ -127,7 +127,7 @@ func checkUnique(in *Input, f *faults) {
 	}
 	scope, ok := parseUniqueScope(in.UniqueScope)
 	if !ok {
-		f.add("uniqueScope", "one_of", "must be until_started, until_finished, window or forever")
+		f.add("uniqueScope", "one_of", "must be until_due, until_started, until_finished, window or forever")
 	}
 	if _, ok := parseUniqueConflict(in.UniqueOnConflict); !ok {
 		f.add("uniqueOnConflict", "one_of", "must be reject, keep or replace")
@@ -277,6 +277,8 @@ func (f *faults) has(field string) bool {
 
 func parseUniqueScope(s string) (task.UniqueScope, bool) {
 	switch s {
+	case "until_due":
+		return task.ScopeUntilDue, true
 	case "until_started":
 		return task.ScopeUntilStarted, true
 	case "", "until_finished":

@@ -20,6 +20,11 @@ type appRow struct {
 	Weight      int
 	Secret      []byte
 	CreatedAt   int64 `gorm:"autoCreateTime:false"`
+	Surface     string
+	Step        int
+	RetryTotal  int
+	Remark      string
+	HeaderStyle string
 }
 
 // TableName names it.
@@ -27,7 +32,8 @@ func (appRow) TableName() string { return "apps" }
 
 func (r *appRow) app() task.App {
 	return task.App{ID: r.ID, Key: r.AppKey, Name: r.Name, CallbackURL: r.CallbackURL, Paused: r.Paused, Weight: r.Weight,
-		Secret: r.Secret, CreatedAt: r.CreatedAt}
+		Secret: r.Secret, CreatedAt: r.CreatedAt,
+		Legacy: task.Legacy{Surface: r.Surface, Step: r.Step, RetryTotal: r.RetryTotal, Remark: r.Remark, HeaderStyle: r.HeaderStyle}}
 }
 
 func rowOfApp(a task.App) *appRow {
@@ -35,7 +41,8 @@ func rowOfApp(a task.App) *appRow {
 		a.Secret = []byte{}
 	}
 	return &appRow{ID: a.ID, AppKey: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Paused: a.Paused, Weight: max(a.Weight, 1),
-		Secret: a.Secret, CreatedAt: a.CreatedAt}
+		Secret: a.Secret, CreatedAt: a.CreatedAt,
+		Surface: a.Legacy.Surface, Step: a.Legacy.Step, RetryTotal: a.Legacy.RetryTotal, Remark: a.Legacy.Remark, HeaderStyle: a.Legacy.HeaderStyle}
 }
 
 // keyRecord is the table api_keys.
@@ -95,12 +102,13 @@ func (s *Store) found(query string, args ...any) func(context.Context) (bool, er
 	}
 }
 
-// UpdateApp stores what can change of an app: name, callback URL, pause, weight, secret. Missing when there is none.
+// UpdateApp stores what can change of an app: name, callback URL, pause, weight, secret, legacy settings but the surface. Missing when there is none.
 func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 	row := rowOfApp(a)
 	return s.writeSettled(ctx, func(ctx context.Context, t tx) error {
 		res := s.gorm(ctx, t).Model(&appRow{}).Where("id = ?", a.ID).Updates(map[string]any{"name": row.Name,
-			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight, "secret": row.Secret})
+			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight, "secret": row.Secret,
+			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle})
 		if res.Error == nil && res.RowsAffected == 0 {
 			return task.Missing("app")
 		}

@@ -423,5 +423,5 @@ func (s *Store) releaseStartedKeys(ctx context.Context, t tx, ids []int64) error
 	if err != nil || len(keys) == 0 {
 		return err
 	}
-	return s.deleteKeys(ctx, t, keys, ids, " AND scope=1")
+	return s.deleteKeys(ctx, t, keys, ids, " AND scope IN (1,5)")
 }

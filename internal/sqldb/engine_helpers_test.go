@@ -74,7 +74,7 @@ func (w *world) subs(n int, f func(i int, sub *task.Submission, head *task.BodyH
 		}
 		if body.Head.UniqueKey != "" {
 			sub.Flags |= task.HasUnique
-			if body.Head.UniqueScope == task.ScopeUntilStarted {
+			if s := body.Head.UniqueScope; s == task.ScopeUntilStarted || s == task.ScopeUntilDue {
 				sub.Flags |= task.UntilStarted
 			}
 			sub.Unique = body.Head.Unique(sub.AppID)

@@ -49,13 +49,19 @@ func (s *Store) endWaiting(ctx context.Context, t tx, row *task.Task, why task.R
 // Cancel ends a waiting task, marks a running one, and leaves a final one as it is. Asking twice is asking once.
 func (s *Store) Cancel(ctx context.Context, appID int32, id int64) (out task.CancelReport, err error) {
 	writer := s.statsWriter()
+	before := task.State(0) // what an earlier try found that may have been committed
 	fn := func(ctx context.Context, t tx) error {
 		row, err := s.lockOwn(ctx, t, appID, id)
 		if err != nil {
 			return err
 		}
 		now := s.now()
-		out = task.CancelReport{State: row.State, Epoch: row.Epoch}
+		out = task.CancelReport{State: row.State, Found: row.State, Asked: row.CancelAt != 0, Epoch: row.Epoch}
+		if before != 0 {
+			out.Found, out.Asked = before, false
+		} else if !row.State.Final() && row.CancelAt == 0 {
+			before = row.State
+		}
 		switch row.State {
 		case task.Waiting, task.Blocked:
 			var set statSet
@@ -101,7 +107,14 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 		if _, err := t.exec(ctx, query); err != nil {
 			return err
 		}
-		return insertBells(ctx, t, []task.Bell{bell})
+		if err := insertBells(ctx, t, []task.Bell{bell}); err != nil || !row.Flags.Has(task.UntilStarted) {
+			return err
+		}
+		keys, err := uniqueKeysOf(ctx, t, []int64{id})
+		if err != nil {
+			return err
+		}
+		return s.deleteKeys(ctx, t, keys, []int64{id}, " AND scope=5") // held until due
 	}, s.bellWritten(bellID, &row))
 	return bell, err
 }
@@ -193,7 +206,7 @@ func (s *Store) retakeKey(ctx context.Context, t tx, row *task.Task, now int64) 
 		return err
 	}
 	k := body.Head.Unique(row.AppID)
-	if k == nil {
+	if k == nil || k.Scope == task.ScopeUntilDue { // due now
 		return nil
 	}
 	sub := &task.Submission{ID: row.ID, Unique: k}
@@ -210,7 +223,7 @@ func (s *Store) retakeKey(ctx context.Context, t tx, row *task.Task, now int64) 
 	case held.taskID == row.ID:
 		return nil
 	case held.expiresAt != 0 && held.expiresAt <= now:
-		return s.takeKey(ctx, t, k, held.taskID, row.ID, now)
+		return s.takeKey(ctx, t, k, held.taskID, row.ID, u.until(sub))
 	}
 	return keyTaken(held.taskID)
 }

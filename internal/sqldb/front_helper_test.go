@@ -62,7 +62,7 @@ func (x *front) sub(set func(*task.Submission, *task.BodyHead)) *task.Submission
 	if head.UniqueKey != "" {
 		head.UniqueScope = max(head.UniqueScope, 1)
 		sub.Flags |= task.HasUnique
-		if head.UniqueScope == task.ScopeUntilStarted {
+		if head.UniqueScope == task.ScopeUntilStarted || head.UniqueScope == task.ScopeUntilDue {
 			sub.Flags |= task.UntilStarted
 		}
 		conflict := task.OnConflictReject

@@ -152,33 +152,41 @@ func (u *submit) due(sub *task.Submission) int64 {
 }
 
 // round splits off the submissions whose unique keys differ. The others come after them, when the first ones' rows are
-// there: a flush in which keys meet gives what one flush per task would have given.
+// there: a flush in which keys meet gives what one flush per task would have given. Those that only look at their key may
+// meet each other.
 func (u *submit) round(todo []*task.Submission) (now, later []*task.Submission) {
-	var seen map[[32]byte]bool
+	var seen map[[32]byte]bool // true: all of them only look
 	for i, sub := range todo {
 		if sub.Unique == nil {
+			if later != nil {
+				now = append(now, sub)
+			}
 			continue
 		}
 		if seen == nil {
 			seen = make(map[[32]byte]bool, len(todo))
 		}
-		if seen[sub.Unique.Key] {
-			now = slices.Clone(todo[:i])
-			for _, sub := range todo[i:] {
-				if sub.Unique != nil && seen[sub.Unique.Key] {
-					later = append(later, sub)
-					continue
-				}
-				if sub.Unique != nil {
-					seen[sub.Unique.Key] = true
-				}
-				now = append(now, sub)
+		looks := u.looks(sub)
+		looked, met := seen[sub.Unique.Key]
+		switch {
+		case met && !(looked && looks):
+			if later == nil {
+				now = slices.Clone(todo[:i])
 			}
-			return now, later
+			later = append(later, sub)
+			seen[sub.Unique.Key] = false // who comes now comes after this one
+			continue
+		case !met:
+			seen[sub.Unique.Key] = looks
 		}
-		seen[sub.Unique.Key] = true
+		if later != nil {
+			now = append(now, sub)
+		}
 	}
-	return todo, nil
+	if later == nil {
+		return todo, nil
+	}
+	return now, later
 }
 
 // insertRound takes the unique keys of submissions and writes those that got theirs.

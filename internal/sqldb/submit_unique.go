@@ -27,17 +27,17 @@ func (u *submit) unique(ctx context.Context, t tx, subs []*task.Submission, set 
 		return nil
 	}
 	slices.SortFunc(keyed, func(a, b *task.Submission) int { return compareKeys(a.Unique.Key, b.Unique.Key) })
-	inserted, err := u.insertUnique(ctx, t, keyed)
-	if err != nil || inserted == int64(len(keyed)) {
+	ask, err := u.takeUnique(ctx, t, keyed)
+	if err != nil || len(ask) == 0 {
 		return err
 	}
-	rows, err := readUnique(ctx, t, keyed)
+	rows, err := readUnique(ctx, t, ask)
 	if err != nil {
 		return err
 	}
-	for _, sub := range keyed {
+	for _, sub := range ask {
 		row := rows[sub.Unique.Key]
-		if row.taskID == sub.ID {
+		if row.taskID == sub.ID || u.looks(sub) && (row.taskID == 0 || row.over(u.now)) {
 			continue
 		}
 		if err := u.contest(ctx, t, sub, row, set); err != nil {
@@ -47,10 +47,43 @@ func (u *submit) unique(ctx context.Context, t tx, subs []*task.Submission, set 
 	return nil
 }
 
-// until is when a key ends by time; 0: not by time.
-func until(k *task.Unique, now int64) int64 {
-	if k.Scope == task.ScopeWindow {
-		return now + k.WindowMs
+// takeUnique inserts the keys that are to be held and gives the submissions whose keys have to be read: those that only
+// look, and all of them when a key was there.
+func (u *submit) takeUnique(ctx context.Context, t tx, keyed []*task.Submission) (ask []*task.Submission, err error) {
+	hold := make([]*task.Submission, 0, len(keyed))
+	for _, sub := range keyed {
+		if u.looks(sub) {
+			ask = append(ask, sub)
+		} else {
+			hold = append(hold, sub)
+		}
+	}
+	if len(hold) == 0 {
+		return ask, nil
+	}
+	inserted, err := u.insertUnique(ctx, t, hold)
+	if inserted < int64(len(hold)) {
+		ask = keyed
+	}
+	return ask, err
+}
+
+// looks reports whether a submission is refused by a held key but holds none: it is due, and its key is held until due.
+// A holder that commits later comes after this one. What replaces a holder must take the key from it, if only for a moment.
+func (u *submit) looks(sub *task.Submission) bool {
+	return sub.Unique.Scope == task.ScopeUntilDue && u.due(sub) <= u.now && sub.Unique.OnConflict != task.OnConflictReplace
+}
+
+// over reports whether a key's time is up.
+func (r *uniqueRow) over(now int64) bool { return r.expiresAt != 0 && r.expiresAt <= now }
+
+// until is when a submission's key ends by time; 0: not by time.
+func (u *submit) until(sub *task.Submission) int64 {
+	switch sub.Unique.Scope {
+	case task.ScopeWindow:
+		return u.now + sub.Unique.WindowMs
+	case task.ScopeUntilDue:
+		return u.due(sub)
 	}
 	return 0
 }
@@ -61,7 +94,7 @@ func (u *submit) insertUnique(ctx context.Context, t tx, keyed []*task.Submissio
 		if i > 0 {
 			x.s(",")
 		}
-		x.s("(").hex(sub.Unique.Key[:]).s(",").n(sub.ID).s(",").n(int64(sub.Unique.Scope)).s(",").n(until(sub.Unique, u.now)).s(")")
+		x.s("(").hex(sub.Unique.Key[:]).s(",").n(sub.ID).s(",").n(int64(sub.Unique.Scope)).s(",").n(u.until(sub)).s(")")
 	}
 	return t.exec(ctx, x.String())
 }
@@ -90,8 +123,8 @@ func readUnique(ctx context.Context, t tx, keyed []*task.Submission) (map[[32]by
 
 // contest settles a taken key.
 func (u *submit) contest(ctx context.Context, t tx, sub *task.Submission, row uniqueRow, set *statSet) error {
-	if row.expiresAt != 0 && row.expiresAt <= u.now {
-		return u.s.takeKey(ctx, t, sub.Unique, row.taskID, sub.ID, u.now)
+	if row.over(u.now) {
+		return u.s.takeKey(ctx, t, sub.Unique, row.taskID, sub.ID, u.until(sub))
 	}
 	switch sub.Unique.OnConflict {
 	case task.OnConflictKeep:
@@ -109,9 +142,9 @@ func keyTaken(holder int64) *task.Error {
 		Message: "another task has this unique key"}
 }
 
-// takeKey moves a key from one task to another.
-func (s *Store) takeKey(ctx context.Context, t tx, k *task.Unique, from, to, now int64) error {
-	query := newText(8).s("UPDATE unique_keys SET task_id=").n(to).s(",scope=").n(int64(k.Scope)).s(",expires_at=").n(until(k, now)).
+// takeKey moves a key from one task to another, who holds it until then (0: not by time).
+func (s *Store) takeKey(ctx context.Context, t tx, k *task.Unique, from, to, until int64) error {
+	query := newText(8).s("UPDATE unique_keys SET task_id=").n(to).s(",scope=").n(int64(k.Scope)).s(",expires_at=").n(until).
 		s(" WHERE k=").hex(k.Key[:]).s(" AND task_id+0=").n(from).String()
 	n, err := t.exec(ctx, query)
 	if err == nil && n != 1 {
@@ -123,7 +156,7 @@ func (s *Store) takeKey(ctx context.Context, t tx, k *task.Unique, from, to, now
 // replace takes the key first and then ends the task that had it, if that one waits. terminate deletes only keys that are
 // the task's own, so the order lets the new one keep it. What runs or is over is not replaced: the key goes back.
 func (u *submit) replace(ctx context.Context, t tx, sub *task.Submission, row uniqueRow, set *statSet) error {
-	if err := u.s.takeKey(ctx, t, sub.Unique, row.taskID, sub.ID, u.now); err != nil {
+	if err := u.s.takeKey(ctx, t, sub.Unique, row.taskID, sub.ID, u.until(sub)); err != nil {
 		return err
 	}
 	old, err := u.s.lockTask(ctx, t, row.taskID)

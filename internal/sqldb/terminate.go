@@ -146,7 +146,7 @@ func appendPattern(b []byte, text string) []byte {
 	return b
 }
 
-// releaseEndedKeys deletes the keys that are held until started or finished. Keys that another task took over (replace)
+// releaseEndedKeys deletes the keys that are held until due, started or finished. Keys that another task took over (replace)
 // and keys of a window or for ever stay.
 func (s *Store) releaseEndedKeys(ctx context.Context, t tx, ends []ending) error {
 	ids := make([]int64, 0, len(ends))
@@ -168,7 +168,7 @@ func (s *Store) releaseEndedKeys(ctx context.Context, t tx, ends []ending) error
 	if err != nil {
 		return err
 	}
-	return s.deleteKeys(ctx, t, append(keys, read...), ids, " AND scope IN (1,2)")
+	return s.deleteKeys(ctx, t, append(keys, read...), ids, " AND scope IN (1,2,5)")
 }
 
 // uniqueKeysOf reads the unique keys of tasks from their bodies.

@@ -21,6 +21,9 @@ type BodyHead struct {
 	UniqueWindowMs int64             `json:"uniqueWindowMs,omitempty"` // with ScopeWindow
 	Labels         map[string]string `json:"labels,omitempty"`
 	RetryOf        int64             `json:"retryOf,omitempty"`
+	// RunAt is the time in the future that the task was planned for, kept where something else needs a head anyway: the
+	// row's due time moves on with every retry.
+	RunAt int64 `json:"runAt,omitempty"`
 	// The slot that made the task; zero for tasks of no schedule.
 	ScheduleID int64 `json:"schedule,omitempty"`
 	SlotAt     int64 `json:"slot,omitempty"`

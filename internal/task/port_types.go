@@ -106,6 +106,8 @@ type QueueDepth struct {
 // CancelReport is what a cancel found and did.
 type CancelReport struct {
 	State    State // after the call
+	Found    State // before it
+	Asked    bool  // with Running: somebody had asked for it before
 	WorkerID int64 // with Running: who must be told
 	Epoch    int32
 }

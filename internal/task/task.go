@@ -87,6 +87,9 @@ const (
 	ScopeUntilFinished UniqueScope = 2
 	ScopeWindow        UniqueScope = 3
 	ScopeForever       UniqueScope = 4
+	// ScopeUntilDue holds the key while the task is scheduled: until its due time has come, or it was started or ended
+	// before. A task that is due at once is refused by a held key but holds none.
+	ScopeUntilDue UniqueScope = 5
 )
 
 // UniqueConflict says what a submit does when its unique key is taken.
@@ -300,7 +303,23 @@ type App struct {
 	Weight      int    // share of a contended lane, 1 … 1000
 	Secret      []byte // signing secret, sealed
 	CreatedAt   int64
+	Legacy      Legacy
 }
+
+// Legacy is what the legacy surfaces keep of an app. Any app may use them; one that was made by /v1 has their defaults.
+type Legacy struct {
+	Surface     string // where the app was made: "goodjob", "serendipity"; "": /v1
+	Step        int    // seconds before the first retry, 1 … 3600; 0: the surface's default
+	RetryTotal  int    // retries after the first run, 0 … 10; -1: the surface's default
+	Remark      string // ≤ 255 characters
+	HeaderStyle string // names that the signature of callbacks covers: HeaderHyphen ("" too) or HeaderUnderscore
+}
+
+// The header styles: which names of the headers a callback's signature covers. Both spellings are sent anyway.
+const (
+	HeaderHyphen     = "hyphen"     // app-key
+	HeaderUnderscore = "underscore" // app_key
+)
 
 // Scope is what an API key may do. A larger scope holds the smaller ones: read < submit < manage < admin.
 type Scope uint8

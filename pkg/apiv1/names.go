@@ -73,6 +73,7 @@ const (
 
 // Unique scopes and what a submit does when its key is taken.
 const (
+	UniqueUntilDue      = "until_due"
 	UniqueUntilStarted  = "until_started"
 	UniqueUntilFinished = "until_finished"
 	UniqueWindow        = "window"
