@@ -28,7 +28,7 @@ func checks() map[string]func(payload []byte) []task.FieldError {
 func (a *App) runners() ([]worker.Runner, error) {
 	client := outbound.New(outbound.Options{Allow: a.cfg.Outbound.Allow})
 	a.life.onStop("outgoing connections", bound, func(context.Context) error { client.Close(); return nil })
-	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version()}
+	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version(), Gate: a.gate()}
 	rs := []worker.Runner{basic.Echo{}, basic.Sleep{}, httpcall.NewHTTP(o), httpcall.NewCallback(o, a.store, a.box)}
 	if !a.cfg.Worker.Shell {
 		return append(rs, a.opts.Runners...), nil
@@ -38,6 +38,15 @@ func (a *App) runners() ([]worker.Runner, error) {
 		return nil, err
 	}
 	return append(append(rs, sh), a.opts.Runners...), nil
+}
+
+// gate is what stands before the outgoing calls of all kinds of this worker.
+func (a *App) gate() *httpcall.Gate {
+	calls := a.cfg.Outbound.EndpointCalls
+	if calls == 0 {
+		calls = max(1, a.cfg.Worker.Slots/2)
+	}
+	return httpcall.NewGate(httpcall.GateOptions{Concurrency: calls, Legacy: a.cfg.Outbound.BreakerLegacy, Metrics: a.metrics, Logger: a.log})
 }
 
 func (a *App) startWorkerAtStart(ctx context.Context) error {

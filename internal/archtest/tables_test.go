@@ -9,6 +9,7 @@ var internalImports = map[string]string{
 	"internal/dbclock":  "",
 	"internal/message":  "internal/task",
 	"internal/procstat": "",
+	"internal/schedule": "internal/task internal/cron",
 	"migrations":        "",
 	"pkg/apiv1":         "",
 	"pkg/signature":     "",
@@ -16,12 +17,12 @@ var internalImports = map[string]string{
 	// The use cases: ports, no technologies.
 	"internal/bell":      "internal/task internal/metrics",
 	"internal/flush":     "internal/task internal/metrics",
-	"internal/control":   "internal/task internal/metrics internal/flush",
-	"internal/scheduler": "internal/task internal/metrics internal/bell",
+	"internal/control":   "internal/task internal/metrics internal/flush internal/schedule internal/cron",
+	"internal/scheduler": "internal/task internal/metrics internal/bell internal/schedule",
 	"internal/worker":    "internal/task internal/metrics",
 
 	// One adapter a technology. Some implement a port whose types their owner declares.
-	"internal/sqldb":      "internal/task internal/metrics internal/dbclock migrations",
+	"internal/sqldb":      "internal/task internal/metrics internal/dbclock internal/schedule migrations",
 	"internal/nsqbus":     "internal/task internal/metrics internal/message internal/worker",
 	"internal/nsqembed":   "",
 	"internal/rdb":        "internal/task internal/metrics",
@@ -148,6 +149,8 @@ var wallClock = map[string]string{
 	"internal/redisembed/redisembed.go":    "advances the embedded server's clock by what has passed",
 	"internal/runner/httpcall/call.go":     "how long a call took",
 	"internal/runner/httpcall/callback.go": "age of a cached target",
+	"internal/runner/httpcall/endpoint.go": "how long a call took, how long an endpoint is left alone",
+	"internal/runner/httpcall/gate.go":     "age of what is known of an endpoint",
 	"internal/runner/shell/":               "deadline of a pipe",
 	"internal/scheduler/":                  "pauses, leases and unanswered bells are measured by what has passed here; due times by the port's clock",
 	"internal/sqldb/bells.go":              "age of a cached table",

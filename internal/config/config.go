@@ -80,6 +80,10 @@ type NSQ struct {
 type Outbound struct {
 	// Allow are networks that outgoing calls may reach although they are private or loopback.
 	Allow []netip.Prefix
+	// EndpointCalls is how many calls one endpoint of one app gets at once from this worker; 0: half of the slots.
+	EndpointCalls int
+	// BreakerLegacy makes circuit breakers hold for callbacks of legacy surfaces too.
+	BreakerLegacy bool
 }
 
 // WorkerSettings are the worker's own.

@@ -146,6 +146,16 @@ func Settings() []Setting {
 			set:      func(c *Config, t string) error { return parsePrefixes(&c.Outbound.Allow, t) },
 		},
 		{
+			Key: "outbound.endpoint_calls", Type: "number", Default: "0", Roles: Worker | Standalone, Range: "0 to 10000; 0 is half of the slots",
+			Doc: "Calls of this worker to one endpoint of one app at once.",
+			set: func(c *Config, t string) error { return parseInt(&c.Outbound.EndpointCalls, t, 0, 10_000) },
+		},
+		{
+			Key: "outbound.breaker_legacy", Type: "true or false", Default: "false", Roles: Worker | Standalone,
+			Doc: "Circuit breakers hold back callbacks of legacy surfaces too, although their documents promise when an attempt is made.",
+			set: func(c *Config, t string) error { return parseBool(&c.Outbound.BreakerLegacy, t) },
+		},
+		{
 			Key: "worker.queues", Type: "names", Roles: Worker | Standalone, List: true,
 			Range: "up to 256 names, 1 to 40 of `a-z0-9_-`",
 			Doc:   "Queues this worker serves; all, also new ones, unless this is set.",

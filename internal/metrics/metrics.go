@@ -33,6 +33,7 @@ type Set struct {
 	rerung      prometheus.Counter
 	mended      prometheus.Counter
 	fenced      prometheus.Counter
+	breaker     *prometheus.GaugeVec
 }
 
 // New makes the metrics of a process with its own registry.
@@ -57,12 +58,15 @@ func New(version string) *Set {
 		rerung:      counter("taskweir_bells_rerung_total", "Bells published again because nobody had claimed them."),
 		mended:      counter("taskweir_audit_mended_total", "Tasks that the audit walk had to mend. Anything but 0 is worth a look."),
 		fenced:      counter("taskweir_results_fenced_total", "Results dropped because the task had gone to another attempt."),
+		breaker:     prometheus.NewGaugeVec(gopts("taskweir_breaker_state", "Endpoints of outgoing calls whose circuit breaker is in a state."), []string{"state"}),
 	}
+	s.breaker.WithLabelValues("open").Set(0)
+	s.breaker.WithLabelValues("half_open").Set(0)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "taskweir_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
 	build.Set(1)
 	s.registry.MustRegister(s.submitted, s.finished, s.retried, s.lost, s.oldestDue, s.slotsNeeded, s.slots, s.busy, s.zombies,
-		s.lateness, s.pickup, s.unclaimed, s.flush, s.callback, s.rerung, s.mended, s.fenced, build,
+		s.lateness, s.pickup, s.unclaimed, s.flush, s.callback, s.rerung, s.mended, s.fenced, s.breaker, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
 }
@@ -184,5 +188,19 @@ func (s *Set) Mended(n int) {
 func (s *Set) Fenced(n int) {
 	if s != nil {
 		s.fenced.Add(float64(n))
+	}
+}
+
+// Breaker moves one endpoint from a state to another: closed (which is not counted: it is that of nearly all), open or
+// half_open.
+func (s *Set) Breaker(from, to string) {
+	if s == nil {
+		return
+	}
+	if from != "closed" {
+		s.breaker.WithLabelValues(from).Dec()
+	}
+	if to != "closed" {
+		s.breaker.WithLabelValues(to).Inc()
 	}
 }

@@ -47,6 +47,7 @@ type Options struct {
 	Clock     Clock
 	Metrics   *metrics.Set
 	UserAgent string // "Taskweir"
+	Gate      *Gate  // shared by all runners of a process; nil: one of this runner's own
 }
 
 // caller makes one call and reads its answer.
@@ -58,6 +59,9 @@ type caller struct {
 func newCaller(o Options) caller {
 	if o.UserAgent == "" {
 		o.UserAgent = "Taskweir"
+	}
+	if o.Gate == nil {
+		o.Gate = NewGate(GateOptions{Metrics: o.Metrics})
 	}
 	return caller{Options: o, agent: []string{o.UserAgent}}
 }
@@ -79,6 +83,7 @@ type request struct {
 	url    *url.URL
 	header http.Header
 	body   []byte // may be nil
+	legacy bool   // of a surface: see Gate
 }
 
 // exchange makes the call and reads its answer.
@@ -102,14 +107,36 @@ func (c *caller) exchange(ctx context.Context, r *request) Answer {
 }
 
 // send makes a call, lets judge say what its answer means, and counts it.
-func (c *caller) send(ctx context.Context, r *request, judge func(*Answer) task.Result) task.Result {
+func (c *caller) send(ctx context.Context, job *worker.Job, r *request, judge func(*Answer) task.Result) task.Result {
+	p, no := c.Gate.endpoint(keyOf(job.AppID, r.url)).enter(ctx, !r.legacy || c.Gate.o.Legacy)
+	if no != nil {
+		return no.result()
+	}
 	start := time.Now()
 	a := c.exchange(ctx, r)
 	took := time.Since(start)
+	p.leave(sentence(ctx, &a))
 	res := judge(&a)
 	complete(&res, &a)
 	c.Metrics.Callback(outcome(res), took)
 	return res
+}
+
+// sentence is what an answer says of its endpoint, and the pause that it asked for.
+func sentence(ctx context.Context, a *Answer) (v verdict, quietMs int64) {
+	switch {
+	case a.Code == codeRefused:
+		return nothing, 0
+	case a.Code == codeInterrupted && context.Cause(ctx) != worker.ErrTimeout:
+		return nothing, 0
+	case a.Code != "":
+		return failing, 0
+	case a.RetryAfterMs > 0 && (a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable):
+		return nothing, a.RetryAfterMs
+	case a.Status >= 500 || a.Status == http.StatusTooManyRequests:
+		return failing, 0
+	}
+	return alive, 0
 }
 
 // complete fills in what a dialect left out.

@@ -30,6 +30,7 @@ type Opener interface {
 type Callback struct {
 	caller  caller
 	dialect Dialect
+	legacy  bool
 	apps    Apps
 	box     Opener
 
@@ -54,7 +55,8 @@ func NewCallback(o Options, apps Apps, box Opener) *Callback {
 
 // NewCallbackKind makes the runner of a surface's kind of callbacks.
 func NewCallbackKind(o Options, apps Apps, box Opener, d Dialect) *Callback {
-	return &Callback{caller: newCaller(o), dialect: d, apps: apps, box: box, known: map[int32]*target{}, start: time.Now()}
+	_, ours := d.(native)
+	return &Callback{caller: newCaller(o), dialect: d, legacy: !ours, apps: apps, box: box, known: map[int32]*target{}, start: time.Now()}
 }
 
 // Kind is the dialect's.
@@ -81,12 +83,12 @@ func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
 	}
 	r.caller.identify(req.header, &job)
 	signature.SignHeader(req.header, "task_"+strconv.FormatInt(job.TaskID, 10), at, req.body, to.secret)
-	return r.caller.send(ctx, req, func(a *Answer) task.Result { return r.dialect.Judge(*a) })
+	return r.caller.send(ctx, &job, req, func(a *Answer) task.Result { return r.dialect.Judge(*a) })
 }
 
 // request is what is sent of a dialect's call. Name and password of the target's URL go to no other one.
 func (r *Callback) request(to *target, call *Call) (*request, *task.Result) {
-	req := &request{method: call.Method, url: to.URL, header: call.Header, body: call.Body}
+	req := &request{method: call.Method, url: to.URL, header: call.Header, body: call.Body, legacy: r.legacy}
 	if req.method == "" {
 		req.method = http.MethodPost
 	}

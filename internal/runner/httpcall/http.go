@@ -47,7 +47,7 @@ func (r *HTTP) Run(ctx context.Context, job worker.Job) task.Result {
 	for name, value := range p.Headers {
 		h[http.CanonicalHeaderKey(name)] = []string{value}
 	}
-	return r.caller.send(ctx, &request{p.Method, u, h, body}, judge)
+	return r.caller.send(ctx, &job, &request{method: p.Method, url: u, header: h, body: body}, judge)
 }
 
 // takeUser takes name and password out of a URL and gives the header that they mean; empty: there were none.

@@ -34,7 +34,7 @@ const now = fixed(1_700_000_000_000)
 func options(t testing.TB) Options {
 	c := outbound.New(outbound.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	t.Cleanup(c.Close)
-	return Options{Client: c, Clock: now, UserAgent: "Taskweir/test"}
+	return Options{Client: c, Clock: now, UserAgent: "Taskweir/test", Gate: NewGate(GateOptions{Failures: 1 << 30, MinCalls: 1 << 30})}
 }
 
 func job(payload string) worker.Job {

@@ -1,0 +1,204 @@
+package httpcall
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// endpoint is what a gate knows of one app's scheme, host and port.
+type endpoint struct {
+	gate *Gate
+	key  endpointKey
+
+	mu      sync.Mutex
+	breaker breaker
+	start   time.Time // the origin of the breaker's seconds
+	used    time.Time
+	quiet   time.Time // it asked to be left alone until then
+
+	running int
+	queue   []chan struct{} // calls that wait for room, the first one first
+	mean    time.Duration   // of calls, exponentially weighted
+	ended   time.Time       // the last call; zero: none yet
+	next    time.Time       // when the last postponed task comes again
+}
+
+// pass is the right to make one call. Each one is given back by leave, once.
+type pass struct {
+	e     *endpoint
+	turn  int64 // of the breaker
+	probe bool
+	began time.Time
+}
+
+// refusal says for how long a call is postponed, and why.
+type refusal struct {
+	wait          time.Duration
+	code, message string
+}
+
+// enter asks to make a call. With a refusal there is no pass to give back.
+func (e *endpoint) enter(ctx context.Context, bound bool) (p pass, no *refusal) {
+	e.mu.Lock()
+	now := time.Now()
+	e.used = now
+	if bound {
+		if no = e.resting(now); no != nil {
+			e.mu.Unlock()
+			return p, no
+		}
+	}
+	if e.running >= e.gate.o.Concurrency {
+		if now.Sub(e.ended) > briskly || len(e.queue) >= e.gate.o.Concurrency {
+			no = e.crowded(now)
+			e.mu.Unlock()
+			return p, no
+		}
+		if !e.await(ctx) { // unlocks, and locks again
+			no = e.crowded(time.Now())
+			e.mu.Unlock()
+			return p, no
+		}
+		now = time.Now()
+	} else {
+		e.running++
+	}
+	defer e.mu.Unlock()
+	p = pass{e: e, began: now}
+	if bound {
+		if no = e.resting(now); no != nil { // since it began to wait
+			e.free()
+			return p, no
+		}
+		p.turn, p.probe = e.breaker.admit()
+	}
+	return p, nil
+}
+
+// resting says whether the breaker or the endpoint's own wish holds a call back. mu is held.
+func (e *endpoint) resting(now time.Time) *refusal {
+	if d := e.quiet.Sub(now); d > 0 {
+		return &refusal{d + e.spread(d), "endpoint_asked_to_wait", "the endpoint asked for a pause (Retry-After)"}
+	}
+	was := e.breaker.state
+	d := e.breaker.held(now)
+	if e.breaker.state != was {
+		e.tell(was)
+	}
+	if d > 0 {
+		return &refusal{d + e.spread(d), "endpoint_resting", "the endpoint failed again and again and is left alone for a while"}
+	}
+	return nil
+}
+
+// spread delays tasks that were postponed to the same instant, so that they do not come all at once: a twentieth of a
+// millisecond each, at most 10 s or the pause itself. mu is held.
+func (e *endpoint) spread(d time.Duration) time.Duration {
+	e.breaker.postponed++
+	return min(time.Duration(e.breaker.postponed)*(time.Millisecond/2), d, 10*time.Second)
+}
+
+// crowded postpones a task for lack of room: to when the endpoint, as fast as it was lately, will have had room for all that
+// were postponed before. mu is held.
+func (e *endpoint) crowded(now time.Time) *refusal {
+	since := e.ended
+	if since.IsZero() {
+		since = e.start
+	}
+	each := max(e.mean, now.Sub(since), 10*time.Millisecond) / time.Duration(e.gate.o.Concurrency)
+	if least := now.Add(postpone); e.next.Before(least) {
+		e.next = least
+	}
+	if most := now.Add(postponeTo); e.next.After(most) {
+		e.next = most
+	}
+	e.next = e.next.Add(each)
+	return &refusal{e.next.Sub(now), "endpoint_busy", strconv.Itoa(e.running) + " calls to the endpoint are under way, as many as may be"}
+}
+
+// await waits for room. mu is held, and again when it returns; true: room was handed over.
+func (e *endpoint) await(ctx context.Context) bool {
+	turn := make(chan struct{})
+	e.queue = append(e.queue, turn)
+	e.mu.Unlock()
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-turn:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	for i, c := range e.queue {
+		if c == turn {
+			e.queue = append(e.queue[:i], e.queue[i+1:]...)
+			return false
+		}
+	}
+	return true // whoever took it off the queue gave its room
+}
+
+// free gives the room of a call to the next one that waits. mu is held.
+func (e *endpoint) free() {
+	if len(e.queue) == 0 {
+		e.running--
+		return
+	}
+	close(e.queue[0])
+	e.queue = e.queue[1:]
+}
+
+// leave gives a pass back with what became of the call. quietMs is what the endpoint asked for; 0: nothing.
+func (p pass) leave(v verdict, quietMs int64) {
+	e := p.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	took := now.Sub(p.began)
+	e.used, e.ended = now, now
+	e.mean += (took - e.mean) / 8
+	e.free()
+	if p.turn == 0 {
+		return // not bound: it neither counts nor is held back
+	}
+	if quietMs > 0 {
+		if until := now.Add(time.Duration(quietMs) * time.Millisecond); until.After(e.quiet) {
+			e.quiet, e.breaker.postponed = until, 0
+		}
+	}
+	was := e.breaker.state
+	e.breaker.count(&e.gate.o, &p, v, now, int64(now.Sub(e.start)/time.Second))
+	if e.breaker.state != was {
+		e.tell(was)
+	}
+}
+
+// become changes the state from outside of a call. mu is held.
+func (e *endpoint) become(s state) {
+	if was := e.breaker.state; was != s {
+		e.breaker.state = s
+		e.tell(was)
+	}
+}
+
+// tell counts a change of state and writes it to the log. mu is held.
+func (e *endpoint) tell(was state) {
+	is := e.breaker.state
+	e.gate.o.Metrics.Breaker(was.String(), is.String())
+	at := e.key.scheme + "://" + e.key.host + ":" + e.key.port
+	switch {
+	case is == open:
+		e.gate.o.Logger.Warn("endpoint fails and is left alone", "app", e.key.app, "endpoint", at, "for", e.breaker.pause)
+	case is == closed && was != closed:
+		e.gate.o.Logger.Info("endpoint works again", "app", e.key.app, "endpoint", at)
+	}
+}
+
+// result is how a refused call ends: postponed, which uses no retry.
+func (r *refusal) result() task.Result {
+	return task.Result{Outcome: task.OutcomeSnoozed, RetryAfterMs: max(1, r.wait.Milliseconds()), ErrCode: r.code, ErrMessage: r.message}
+}
