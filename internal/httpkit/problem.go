@@ -49,7 +49,11 @@ func problem(status int, e *task.Error) apiv1.Problem {
 		return p
 	}
 	for _, f := range e.Fields {
-		p.Errors = append(p.Errors, apiv1.FieldError(f))
+		wire := apiv1.FieldError{Field: f.Field, Rule: f.Rule, Message: f.Message}
+		if f.Place != nil {
+			wire.Place = &apiv1.Place{Text: f.Place.Text, At: f.Place.At, Length: f.Place.Length}
+		}
+		p.Errors = append(p.Errors, wire)
 	}
 	return p
 }

@@ -15,8 +15,9 @@ type Response struct {
 	Status      int    // 0: 200 with a body, 204 without
 	ContentType string // "": application/json
 	Body        []byte
-	ETag        bool // tag the body and answer 304 when the client has it (GET and HEAD)
-	scratch     bool // Body was appended to Request.Scratch
+	ETag        bool   // tag the body; GET and HEAD answer 304 when the client has it
+	Tag         string // "": made of the body. With quotes; for what has a version of its own
+	scratch     bool   // Body was appended to Request.Scratch
 }
 
 // Appended answers with a body that was appended to Request.Scratch.
@@ -77,11 +78,14 @@ func (r *Request) send(resp *Response) {
 			resp.Status = http.StatusNoContent
 		}
 	}
-	if resp.ETag && resp.Status == http.StatusOK {
-		tag := Tag(resp.Body)
+	if resp.ETag && (resp.Status == http.StatusOK || resp.Status == http.StatusCreated) {
+		tag := resp.Tag
+		if tag == "" {
+			tag = Tag(resp.Body)
+		}
 		h.Set("ETag", tag)
 		h.Set("Cache-Control", "private, no-cache")
-		if Matches(r.Header("If-None-Match"), tag, true) {
+		if m := r.Method(); (m == http.MethodGet || m == http.MethodHead) && Matches(r.Header("If-None-Match"), tag, true) {
 			resp.Status, resp.Body = http.StatusNotModified, nil
 		}
 	} else if h["Cache-Control"] == nil {

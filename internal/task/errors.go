@@ -28,6 +28,13 @@ type FieldError struct {
 	Field   string // path in the request: "tasks[3].retry.baseMs"
 	Rule    string // stable: "required", "range", "max_length", "unknown_field", "type", "pattern", "one_of", "conflict", …
 	Message string // for people
+	Place   *Place // where in the field's text; nil: the whole of it
+}
+
+// Place points into a text that a rule refused.
+type Place struct {
+	Text       string // as it was given
+	At, Length int    // in characters from 0; At may be the text's end
 }
 
 // Error is what the core answers when it refuses or cannot.
@@ -84,7 +91,7 @@ func Missing(what string) *Error {
 
 // InvalidField answers that one field broke a rule.
 func InvalidField(field, rule, message string) *Error {
-	return &Error{Kind: Invalid, Code: "invalid", Message: field + ": " + message, Fields: []FieldError{{field, rule, message}}}
+	return &Error{Kind: Invalid, Code: "invalid", Message: field + ": " + message, Fields: []FieldError{{Field: field, Rule: rule, Message: message}}}
 }
 
 // Gone answers that a dependency cannot be reached; nothing was changed.

@@ -120,6 +120,14 @@ type FieldError struct {
 	Field   string `json:"field"`
 	Rule    string `json:"rule"` // stable
 	Message string `json:"message"`
+	Place   *Place `json:"place,omitempty"` // where in the field's text, for expressions
+}
+
+// Place points into a text that a rule refused: the Length characters from At on.
+type Place struct {
+	Text   string `json:"text"` // as it was sent
+	At     int    `json:"at"`   // characters before the place; it may be the text's end
+	Length int    `json:"length"`
 }
 
 // Error is the problem for logs and people.
