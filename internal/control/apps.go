@@ -22,6 +22,9 @@ const (
 	maxWeight      = 1000
 	defaultWeight  = 1
 	bootstrapApp   = "default"
+	maxStep        = 3600 // seconds
+	maxRetryTotal  = 10
+	maxRemark      = 255 // characters
 )
 
 // AppInput is what can be set of an app. Fields that are not set stay as they are.
@@ -31,6 +34,14 @@ type AppInput struct {
 	Weight      Maybe[int64]  // share of a contended lane, 1 … 1,000
 	Paused      Maybe[bool]
 	Broken      []task.FieldError
+
+	// What the legacy surfaces keep (task.Legacy).
+	Step        Maybe[int64]  // 1 … 3,600 s
+	RetryTotal  Maybe[int64]  // 0 … 10
+	Remark      Maybe[string] // ≤ 255 characters
+	HeaderStyle Maybe[string] // hyphen or underscore
+	Surface     string        // of a new app: where it is made
+	DigitKey    bool          // of a new app: its public key consists of digits, as older clients keep it
 }
 
 // CreateApp makes an app with a public key and a signing secret, which is shown this once. Needs scope admin.
@@ -38,6 +49,11 @@ func (s *Service) CreateApp(ctx context.Context, p Principal, in AppInput) (app 
 	if err := p.need(task.ScopeAdmin); err != nil {
 		return app, "", err
 	}
+	return s.makeApp(ctx, p, in)
+}
+
+// makeApp is CreateApp for those who may.
+func (s *Service) makeApp(ctx context.Context, p Principal, in AppInput) (app task.App, signingSecret string, err error) {
 	if err := in.check(true); err != nil {
 		return app, "", err
 	}
@@ -46,17 +62,32 @@ func (s *Service) CreateApp(ctx context.Context, p Principal, in AppInput) (app 
 		return app, "", err
 	}
 	in.apply(&app)
-	if app, err = s.store.CreateApp(ctx, app); err != nil {
-		return app, "", err
+	app.Legacy.Surface = in.Surface
+	for try := 0; ; try++ {
+		if in.DigitKey {
+			app.Key = randomDigits(16)
+		}
+		var made task.App
+		made, err = s.store.CreateApp(ctx, app)
+		if in.DigitKey && try < 3 && task.CodeOf(err) == "app_key_taken" {
+			continue // 53 bits: unlikely, not impossible
+		}
+		if err != nil {
+			return app, "", err
+		}
+		app = made
+		break
 	}
 	s.audit(p, "app.create", "created", app.Key)
 	return app, signingSecret, nil
 }
 
+var errNoSecrets = errors.New("no way to seal secrets is configured")
+
 // newSecret draws a signing secret of 32 characters.
 func (s *Service) newSecret() (sealed []byte, secret string, err error) {
 	if s.secrets == nil {
-		return nil, "", errors.New("no way to seal secrets is configured")
+		return nil, "", errNoSecrets
 	}
 	secret = randomText(32)
 	if sealed, err = s.secrets.Seal([]byte(secret)); err != nil {
@@ -73,6 +104,19 @@ func (s *Service) newApp(name string) (task.App, string, error) {
 	}
 	return task.App{Key: randomText(16), Name: name, Weight: defaultWeight, Secret: sealed, CreatedAt: s.clock.Now(),
 		Legacy: task.Legacy{RetryTotal: -1}}, secret, nil
+}
+
+// randomDigits draws n decimal digits, the first of which is not 0.
+func randomDigits(n int) string {
+	out := make([]byte, n)
+	raw := make([]byte, 1)
+	for i := range out {
+		for first := true; first || raw[0] >= 250 || i == 0 && raw[0]%10 == 0; first = false {
+			rand.Read(raw) // never fails
+		}
+		out[i] = '0' + raw[0]%10
+	}
+	return string(out)
 }
 
 // randomText draws n characters of a-z and 2-7, five random bits each.
@@ -95,6 +139,14 @@ func (in AppInput) check(create bool) error {
 		}
 	}
 	f.inRange("weight", in.Weight, 1, maxWeight)
+	f.inRange("step", in.Step, 1, maxStep)
+	f.inRange("retryTotal", in.RetryTotal, 0, maxRetryTotal)
+	if in.Remark.Set && (utf8.RuneCountInString(in.Remark.V) > maxRemark || !utf8.ValidString(in.Remark.V) || strings.ContainsRune(in.Remark.V, 0)) {
+		f.add("remark", "max_length", "must be at most 255 characters")
+	}
+	if v := in.HeaderStyle.V; in.HeaderStyle.Set && v != task.HeaderHyphen && v != task.HeaderUnderscore {
+		f.add("callbackHeaderStyle", "one_of", "must be hyphen or underscore")
+	}
 	return f.err()
 }
 
@@ -103,6 +155,10 @@ func (in AppInput) apply(a *task.App) {
 	a.CallbackURL = in.CallbackURL.or(a.CallbackURL)
 	a.Weight = int(in.Weight.or(int64(a.Weight)))
 	a.Paused = in.Paused.or(a.Paused)
+	a.Legacy.Step = int(in.Step.or(int64(a.Legacy.Step)))
+	a.Legacy.RetryTotal = int(in.RetryTotal.or(int64(a.Legacy.RetryTotal)))
+	a.Legacy.Remark = in.Remark.or(a.Legacy.Remark)
+	a.Legacy.HeaderStyle = in.HeaderStyle.or(a.Legacy.HeaderStyle)
 }
 
 // checkURL says what is wrong with a URL that we shall call. Where it leads is checked when it is dialled, after DNS.

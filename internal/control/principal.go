@@ -133,8 +133,9 @@ func (s *Service) ForApp(ctx context.Context, p Principal, appKey string) (Princ
 // credentials is a bounded table of what keys were found to be. Entries are found by the hash of the key, so that no
 // comparison's time tells anything about a key.
 type credentials struct {
-	mu sync.RWMutex
-	m  map[[32]byte]credential
+	mu      sync.RWMutex
+	m       map[[32]byte]credential
+	signers map[string]signer // by app key
 }
 
 type credential struct {
@@ -181,5 +182,6 @@ func (c *credentials) evict() {
 func (c *credentials) forget() {
 	c.mu.Lock()
 	clear(c.m)
+	clear(c.signers)
 	c.mu.Unlock()
 }

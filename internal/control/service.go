@@ -12,6 +12,7 @@ import (
 // Secrets seals what must be read back later, such as an app's signing secret.
 type Secrets interface {
 	Seal(plain []byte) ([]byte, error)
+	Open(sealed []byte) ([]byte, error)
 }
 
 // Options are what a Service is made of.
@@ -26,8 +27,10 @@ type Options struct {
 	// Checks names the built-in kinds and how the payload of each is checked at submit (nil: anything goes). The fields of
 	// what they answer are paths within the payload.
 	Checks map[string]func(payload []byte) []task.FieldError
-	// Secrets seals signing secrets. Required for making apps.
+	// Secrets seals signing secrets. Required for making apps, and for apps that sign.
 	Secrets Secrets
+	// OpenRegistration lets everybody make apps through the legacy surfaces: nobody but this machine can reach the process.
+	OpenRegistration bool
 	// BrokerReachable reports whether bells can be published, for verdicts. nil: always.
 	BrokerReachable func() bool
 	Logger          *slog.Logger // nil: slog.Default
@@ -51,6 +54,8 @@ type Service struct {
 	broker  func() bool
 	log     *slog.Logger
 
+	openRegistration bool
+
 	kinds   kindTable
 	lanes   laneTable
 	creds   credentials
@@ -62,7 +67,7 @@ type Service struct {
 // New makes a service and starts its flusher and its poller; it does no I/O. Close ends them.
 func New(o Options) *Service {
 	s := &Service{store: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, table: o.Lanes, checks: o.Checks,
-		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger}
+		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger, openRegistration: o.OpenRegistration}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

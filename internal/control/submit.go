@@ -184,7 +184,7 @@ func (s *Service) checkKind(ctx context.Context, p *Principal, in *Input, f *fau
 			f.add(payloadPath(x.Field), x.Rule, x.Message)
 		}
 	}
-	if in.Kind == "callback" && p.App.CallbackURL == "" {
+	if s.callsBack(in.Kind) && p.App.CallbackURL == "" {
 		// The principal may be some seconds old.
 		if p.App, err = s.store.AppByID(ctx, p.App.ID); err != nil {
 			return 0, err
@@ -194,6 +194,15 @@ func (s *Service) checkKind(ctx context.Context, p *Principal, in *Input, f *fau
 		}
 	}
 	return id, nil
+}
+
+// callsBack reports whether a kind calls the app's own URL: callback, or that of a legacy surface.
+func (s *Service) callsBack(kind string) bool {
+	if kind != "callback" && !strings.HasSuffix(kind, ".callback") {
+		return false
+	}
+	_, builtin := s.checks[kind]
+	return builtin
 }
 
 func payloadPath(field string) string {

@@ -135,25 +135,32 @@ var shownStates = []string{"scheduled", "queued", "running", "succeeded", "faile
 // leaves a final one as it is. The task as it is then: still running means that the worker has not confirmed. Needs scope
 // submit.
 func (s *Service) Cancel(ctx context.Context, p Principal, id int64, d time.Duration) (task.View, error) {
+	v, _, err := s.cancel(ctx, p, id, d)
+	return v, err
+}
+
+// cancel is Cancel, and says what was found.
+func (s *Service) cancel(ctx context.Context, p Principal, id int64, d time.Duration) (v task.View, rep task.CancelReport, err error) {
 	if err := p.need(task.ScopeSubmit); err != nil {
-		return task.View{}, err
+		return v, rep, err
 	}
-	rep, err := s.store.Cancel(ctx, p.appID(), id)
-	if err != nil {
-		return task.View{}, err
+	if rep, err = s.store.Cancel(ctx, p.appID(), id); err != nil {
+		return v, rep, err
 	}
 	s.audit(p, "task.cancel", "task", id)
 	if rep.State != task.Running {
 		s.waiting.finished([]int64{id})
-		return s.view(ctx, p, id)
+		v, err = s.view(ctx, p, id)
+		return v, rep, err
 	}
 	s.signal(ctx, rep.WorkerID, task.Signal{Kind: "cancel", TaskID: id, Epoch: rep.Epoch})
 	if d > 0 {
 		if err := s.waiting.wait(ctx, id, min(d, MaxWait)); err != nil {
-			return task.View{}, err
+			return v, rep, err
 		}
 	}
-	return s.view(ctx, p, id)
+	v, err = s.view(ctx, p, id)
+	return v, rep, err
 }
 
 // signal tells a worker. Best effort: it reads the database at its next beat.

@@ -11,7 +11,12 @@ import (
 )
 
 func appOf(a task.App) apiv1.App {
-	return apiv1.App{ID: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Weight: a.Weight, Paused: a.Paused, CreatedAt: apiv1.Time(a.CreatedAt)}
+	out := apiv1.App{ID: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Weight: a.Weight, Paused: a.Paused, CreatedAt: apiv1.Time(a.CreatedAt),
+		Surface: a.Legacy.Surface, Step: a.Legacy.Step, Remark: a.Legacy.Remark, CallbackHeaderStyle: a.Legacy.HeaderStyle}
+	if n := a.Legacy.RetryTotal; n >= 0 {
+		out.RetryTotal = &n
+	}
+	return out
 }
 
 func keyOf(k task.APIKey) apiv1.Key {
@@ -96,6 +101,14 @@ func decodeApp(c call) (in control.AppInput, err error) {
 				in.Weight = whole(s)
 			case "paused":
 				in.Paused.V, in.Paused.Set = s.Bool()
+			case "step":
+				in.Step = whole(s)
+			case "retryTotal":
+				in.RetryTotal = whole(s)
+			case "remark":
+				in.Remark.V, in.Remark.Set = s.String()
+			case "callbackHeaderStyle":
+				in.HeaderStyle.V, in.HeaderStyle.Set = s.String()
 			default:
 				s.Unknown()
 			}

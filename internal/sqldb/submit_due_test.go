@@ -48,7 +48,9 @@ func TestKeysHeldUntilDue(t *testing.T) {
 		}{
 			{"pulled forward", func(id int64) { _, err := x.s.RunNow(x.ctx, x.app.ID, id); x.ok(err) }},
 			{"cancelled", func(id int64) { _, err := x.s.Cancel(x.ctx, x.app.ID, id); x.ok(err) }},
-			{"due", func(id int64) { x.ok(x.s.Exec(x.ctx, fmt.Sprintf("UPDATE unique_keys SET expires_at=7 WHERE task_id=%d", id))) }},
+			{"due", func(id int64) {
+				x.ok(x.s.Exec(x.ctx, fmt.Sprintf("UPDATE unique_keys SET expires_at=7 WHERE task_id=%d", id)))
+			}},
 			{"started", func(id int64) {
 				x.ok(x.s.Exec(x.ctx, fmt.Sprintf("UPDATE bells SET due_at=7 WHERE id=%d", x.state(id).Holder)))
 				x.claim(task.Bell{ID: x.state(id).Holder})

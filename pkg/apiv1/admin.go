@@ -61,6 +61,13 @@ type App struct {
 	Paused        bool   `json:"paused"`
 	CreatedAt     Time   `json:"createdAt"`
 	SigningSecret string `json:"signingSecret,omitempty"` // only when it is new
+
+	// What the legacy surfaces keep of it.
+	Surface             string `json:"surface,omitempty"`             // where it was made, if not here: goodjob
+	Step                int    `json:"step,omitempty"`                // seconds before the first retry, 1 … 3,600
+	RetryTotal          *int   `json:"retryTotal,omitempty"`          // retries after the first run, 0 … 10
+	Remark              string `json:"remark,omitempty"`              // ≤ 255 characters
+	CallbackHeaderStyle string `json:"callbackHeaderStyle,omitempty"` // names that the callbacks' legacy signature covers: hyphen (default), underscore
 }
 
 // AppCreate is the body of POST /v1/apps.
@@ -68,6 +75,11 @@ type AppCreate struct {
 	Name        string `json:"name"`
 	CallbackURL string `json:"callbackUrl,omitempty"`
 	Weight      int    `json:"weight,omitempty"` // default 1
+
+	Step                int    `json:"step,omitempty"`
+	RetryTotal          *int   `json:"retryTotal,omitempty"`
+	Remark              string `json:"remark,omitempty"`
+	CallbackHeaderStyle string `json:"callbackHeaderStyle,omitempty"`
 }
 
 // AppPatch is the body of PATCH /v1/apps/{id}; what is left out stays.
@@ -76,6 +88,11 @@ type AppPatch struct {
 	CallbackURL *string `json:"callbackUrl,omitempty"` // "": none
 	Weight      *int    `json:"weight,omitempty"`
 	Paused      *bool   `json:"paused,omitempty"`
+
+	Step                *int    `json:"step,omitempty"`
+	RetryTotal          *int    `json:"retryTotal,omitempty"`
+	Remark              *string `json:"remark,omitempty"`
+	CallbackHeaderStyle *string `json:"callbackHeaderStyle,omitempty"`
 }
 
 // Key is an API key.
