@@ -43,7 +43,7 @@ func ProblemOf(err error) apiv1.Problem {
 }
 
 func problem(status int, e *task.Error) apiv1.Problem {
-	p := apiv1.Problem{Status: status, Title: http.StatusText(status), Code: e.Code, Detail: e.Message, TaskID: apiv1.ID(e.TaskID)}
+	p := apiv1.Problem{Status: status, Title: http.StatusText(status), Code: e.Code, Detail: e.Message, TaskID: apiv1.ID(e.TaskID), ScheduleID: apiv1.ID(e.ScheduleID)}
 	if status == http.StatusInternalServerError {
 		p.Code, p.Detail = "internal", "something went wrong on the server; its log has the request id"
 		return p

@@ -44,6 +44,7 @@ type Error struct {
 	Message    string        // for people; never an internal text
 	Fields     []FieldError  // for Malformed, TooLarge and Invalid
 	TaskID     int64         // the other task, for Conflict; else 0
+	ScheduleID int64         // the other schedule, for Conflict about a schedule's name; else 0
 	RetryAfter time.Duration // for Throttled and Unavailable
 	Cause      error         // logged, never sent
 }

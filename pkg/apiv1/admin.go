@@ -128,6 +128,8 @@ type Problem struct {
 	Code   string       `json:"code"`             // stable
 	Errors []FieldError `json:"errors,omitempty"` // which fields broke which rules
 	TaskID ID           `json:"taskId,omitzero"`  // the other task, for a conflict
+	// ScheduleID is the other schedule, for a conflict.
+	ScheduleID ID `json:"scheduleId,omitzero"`
 	// RequestID finds the request in the server's log.
 	RequestID string `json:"requestId,omitempty"`
 }
