@@ -9,6 +9,7 @@ var internalImports = map[string]string{
 	"internal/dbclock":  "",
 	"internal/message":  "internal/task",
 	"internal/procstat": "",
+	"internal/stack":    "internal/task",
 	"internal/schedule": "internal/task internal/cron",
 	"migrations":        "",
 	"pkg/apiv1":         "",
@@ -19,7 +20,7 @@ var internalImports = map[string]string{
 	"internal/flush":     "internal/task internal/metrics",
 	"internal/control":   "internal/task internal/metrics internal/flush internal/schedule internal/cron",
 	"internal/scheduler": "internal/task internal/metrics internal/bell internal/schedule",
-	"internal/worker":    "internal/task internal/metrics",
+	"internal/worker":    "internal/task internal/metrics internal/stack",
 
 	// One adapter a technology. Some implement a port whose types their owner declares.
 	"internal/sqldb":      "internal/task internal/metrics internal/dbclock internal/schedule migrations",

@@ -115,9 +115,7 @@ func (s *Service) Worker(ctx context.Context, p Principal, id int64) (task.Worke
 	}
 	entries, err := s.signals.Running(ctx, id)
 	if err != nil {
-		e := task.Gone("live_view_unavailable", err)
-		e.Message = "what workers are running cannot be read at the moment"
-		return w, nil, e
+		return w, nil, liveGone(err)
 	}
 	if p.Scope < task.ScopeAdmin {
 		entries = slices.DeleteFunc(entries, func(e task.LiveEntry) bool { return e.AppID != p.App.ID })

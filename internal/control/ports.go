@@ -38,6 +38,8 @@ type Store interface {
 	// Held tells how many tasks stand, in one query, for those who wait for them. Unknown ids are left out.
 	Held(ctx context.Context, ids []int64) ([]task.Held, error)
 	List(ctx context.Context, f task.Filter) (task.Page, error)
+	// TaskOfAttempt gives the task of an attempt that runs, or that has a row of its own. Missing otherwise.
+	TaskOfAttempt(ctx context.Context, appID int32, attemptID int64) (int64, error)
 	// Log gives the log of an attempt (0: the newest that has one); nil when there is none.
 	Log(ctx context.Context, appID int32, id, attemptID int64) ([]byte, error)
 
@@ -82,6 +84,9 @@ type Signals interface {
 	Signal(ctx context.Context, workerID int64, s task.Signal) error
 	// Running lists the live view of a worker. Its error means that Redis is gone.
 	Running(ctx context.Context, workerID int64) ([]task.LiveEntry, error)
+	// Look asks a worker what it sees of an attempt at this moment, for about a second. Its error means that Redis is gone or
+	// the worker silent.
+	Look(ctx context.Context, workerID, taskID int64, epoch int32) (task.LiveDetail, error)
 }
 
 // Ringer publishes bells after a commit (worker.Ringer).

@@ -42,6 +42,8 @@ type Client struct {
 
 	nonces *Nonces
 
+	looks chan struct{} // one for every look that waits
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -58,7 +60,7 @@ func Open(o Options) (*Client, error) {
 	}
 	redis.SetLogger(driverLog{o.Logger})
 	tune(opts)
-	c := &Client{rdb: redis.NewUniversalClient(opts), log: o.Logger}
+	c := &Client{rdb: redis.NewUniversalClient(opts), log: o.Logger, looks: make(chan struct{}, maxLooks)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.live.views = make(map[int64]*liveView)
 	c.nonces = newNonces(c)

@@ -9,6 +9,7 @@
 //     empty.
 //   - signals (Signal, Listen): a signal is a hint. What it says is in the database, and the worker reads it there at its
 //     next beat, 3 s at most.
+//   - looks (Look, Answer): whoever asks gets an error and answers 503 live_view_unavailable.
 //   - witness (SawDatabase, DatabaseSeen): nobody is seen to reach the database, so a worker that cannot reach it either
 //     takes the careful side and stops its tasks in time.
 //   - nonces (Nonces): remembered by the process alone. A nonce can then be used once with each process instead of once.

@@ -21,6 +21,13 @@ func signalChannel(workerID int64) string {
 	return prefix + "{worker:" + strconv.FormatInt(workerID, 10) + "}:signal"
 }
 
+// replyKey holds a worker's answer to one look. Ends 5 s after it was given. The token comes from a signal, so that anybody
+// who can publish may have chosen it: it is hashed like all that others say.
+func replyKey(workerID int64, token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return prefix + "{worker:" + strconv.FormatInt(workerID, 10) + "}:reply:" + hex.EncodeToString(sum[:16])
+}
+
 // witnessKey says that a scheduler reached the database. Ends 6 s after it was last said.
 func witnessKey() string { return prefix + "{witness}:database" }
 

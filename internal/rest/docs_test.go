@@ -49,7 +49,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 
 func TestEveryFieldOfATaskIsDocumented(t *testing.T) {
 	text := reference(t)
-	for _, v := range []any{apiv1.Submit{}, apiv1.Task{}, apiv1.Attempt{}, apiv1.Verdict{}, apiv1.Queue{}, apiv1.Worker{}, apiv1.RunningTask{}, apiv1.App{}, apiv1.Key{}} {
+	for _, v := range []any{apiv1.Submit{}, apiv1.Task{}, apiv1.Attempt{}, apiv1.Verdict{}, apiv1.Queue{}, apiv1.Worker{}, apiv1.RunningTask{}, apiv1.Stack{}, apiv1.Goroutine{}, apiv1.Frame{}, apiv1.App{}, apiv1.Key{}} {
 		for _, name := range members(v) {
 			if !regexp.MustCompile(`\b` + name + `\b`).MatchString(text) {
 				t.Errorf("docs/api.md does not name %s of %T", name, v)

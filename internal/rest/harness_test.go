@@ -89,6 +89,16 @@ type signals struct {
 	sent []task.Signal
 	gone error
 	list []task.LiveEntry
+	look func(workerID, taskID int64, epoch int32) (task.LiveDetail, error) // nil: gone
+}
+
+func (s *signals) Look(_ context.Context, workerID, taskID int64, epoch int32) (task.LiveDetail, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone != nil || s.look == nil {
+		return task.LiveDetail{Gone: true}, s.gone
+	}
+	return s.look(workerID, taskID, epoch)
 }
 
 func (s *signals) Signal(_ context.Context, _ int64, sig task.Signal) error {

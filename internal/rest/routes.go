@@ -70,6 +70,7 @@ func (a *api) routes() []route {
 		{post, "/v1/tasks/:id/retry", []string{"app", "force"}, a.retryTask},
 		{post, "/v1/tasks/:id/run-now", []string{"app"}, a.runTaskNow},
 		{post, "/v1/tasks/:id/abandon", []string{"app"}, a.abandonTask},
+		{get, "/v1/tasks/:id/stack", []string{"app"}, a.taskStack},
 		{get, "/v1/tasks/:id/log", []string{"app", "attempt"}, a.taskLog},
 
 		{get, "/v1/kinds", page, a.listKinds},

@@ -44,7 +44,7 @@ func TestScopes(t *testing.T) {
 	}
 	order := []string{"read", "submit", "manage", "admin"}
 	for _, tc := range []struct{ method, path, body, needs string }{
-		{"GET", "/v1/tasks", "", "read"}, {"GET", "/v1/tasks/1", "", "read"}, {"GET", "/v1/tasks?ids=1", "", "read"}, {"GET", "/v1/tasks/1/log", "", "read"},
+		{"GET", "/v1/tasks", "", "read"}, {"GET", "/v1/tasks/1", "", "read"}, {"GET", "/v1/tasks?ids=1", "", "read"}, {"GET", "/v1/tasks/1/log", "", "read"}, {"GET", "/v1/tasks/1/stack", "", "read"},
 		{"POST", "/v1/tasks", `{"kind":"echo"}`, "submit"}, {"POST", "/v1/tasks/batch", `{"tasks":[{"kind":"echo"}]}`, "submit"},
 		{"POST", "/v1/tasks/1/cancel", "", "submit"}, {"POST", "/v1/tasks/1/retry", "", "submit"}, {"POST", "/v1/tasks/1/retry", `{"payload":1}`, "submit"}, {"POST", "/v1/tasks/1/run-now", "", "submit"},
 		{"POST", "/v1/tasks/1/abandon", "", "manage"}, {"PUT", "/v1/kinds/mine", "", "manage"}, {"POST", "/v1/queues/default/pause", "", "manage"},
@@ -74,7 +74,7 @@ func TestAnotherAppsTasks(t *testing.T) {
 	id := mine.ID.String()
 	for _, tc := range []struct{ method, path, body string }{
 		{"GET", "/v1/tasks/" + id, ""}, {"POST", "/v1/tasks/" + id + "/cancel", ""}, {"POST", "/v1/tasks/" + id + "/retry", ""}, {"POST", "/v1/tasks/" + id + "/retry", `{"payload":1}`},
-		{"POST", "/v1/tasks/" + id + "/run-now", ""}, {"POST", "/v1/tasks/" + id + "/abandon", ""}, {"GET", "/v1/tasks/" + id + "/log", ""},
+		{"POST", "/v1/tasks/" + id + "/run-now", ""}, {"POST", "/v1/tasks/" + id + "/abandon", ""}, {"GET", "/v1/tasks/" + id + "/log", ""}, {"GET", "/v1/tasks/" + id + "/stack", ""},
 	} {
 		if p := other.do(tc.method, tc.path, tc.body).want(404).problem(); p.Code != "task_not_found" {
 			t.Errorf("%s %s: %s", tc.method, tc.path, p.Code)

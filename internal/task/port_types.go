@@ -141,7 +141,8 @@ type LiveEntry struct {
 
 // Signal is what is said to a worker through Redis. It is a hint: the worker re-reads the database at the next beat.
 type Signal struct {
-	Kind   string `json:"kind"` // cancel, drain, abandon
+	Kind   string `json:"kind"` // cancel, drain, abandon, look
 	TaskID int64  `json:"task,omitempty"`
 	Epoch  int32  `json:"epoch,omitempty"`
+	Reply  string `json:"reply,omitempty"` // with look: where the answer goes
 }

@@ -69,6 +69,7 @@ type Engine struct {
 
 	fin     results
 	live    liveQueue
+	looks   chan task.Signal // signals of kind look that were not answered yet
 	chores  choreQueue
 	pool    pool
 	calling *alarm // dispatcher
@@ -114,7 +115,7 @@ func New(o Options) (*Engine, error) {
 		early: map[int64]early{}, calls: calls{open: map[int64]*plan{}},
 		calling: newAlarm(), watch: newAlarm(), ready: newAlarm(),
 		drain: make(chan struct{}), kill: make(chan struct{}), quiet: make(chan struct{}, 1), watchNs: never,
-		choresDone: make(latch), flushDone: make(latch),
+		choresDone: make(latch), flushDone: make(latch), looks: make(chan task.Signal, maxLooks),
 	}
 	for i := range e.idle {
 		e.idle[i] = int32(o.Slots - 1 - i)
@@ -165,6 +166,7 @@ func (e *Engine) begin() {
 	if e.o.Live != nil {
 		e.bg.Go(e.showing)
 		e.bg.Go(e.listening)
+		e.bg.Go(e.looking)
 	}
 }
 

@@ -115,7 +115,7 @@ func (e *Engine) loop(r *run) {
 
 // execute runs one attempt to its end.
 func (e *Engine) execute(r *run) {
-	ctx := pprof.WithLabels(&r.ctx, pprof.Labels("task", strconv.FormatInt(r.end.TaskID, 10)))
+	ctx := pprof.WithLabels(&r.ctx, pprof.Labels(taskLabel, strconv.FormatInt(r.end.TaskID, 10)))
 	pprof.SetGoroutineLabels(ctx)
 	now := e.mono.ns()
 	if t := r.item.TimeoutMs; t > 0 {

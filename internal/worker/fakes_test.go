@@ -611,6 +611,7 @@ type fakeLive struct {
 	gone    bool
 	seen    bool
 	batches int
+	answers map[string]task.LiveDetail
 }
 
 func newFakeLive() *fakeLive {
@@ -655,6 +656,23 @@ func (l *fakeLive) Listen(ctx context.Context, _ int64, signal func(task.Signal)
 			return
 		}
 	}
+}
+
+func (l *fakeLive) Answer(_ context.Context, _ int64, reply string, d task.LiveDetail) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.answers == nil {
+		l.answers = map[string]task.LiveDetail{}
+	}
+	l.answers[reply] = d
+	return l.err()
+}
+
+func (l *fakeLive) answer(reply string) (d task.LiveDetail, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, ok = l.answers[reply]
+	return d, ok
 }
 
 func (l *fakeLive) DatabaseSeen(context.Context) bool {

@@ -154,6 +154,8 @@ func (e *Engine) signal(s task.Signal) {
 		e.Drain()
 	case "abandon":
 		e.abandonTask(s.TaskID, s.Epoch)
+	case "look":
+		e.lookAsked(s)
 	}
 }
 

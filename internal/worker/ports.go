@@ -79,6 +79,8 @@ type Live interface {
 	Leave(ctx context.Context, workerID int64, taskIDs []int64) error
 	// Listen delivers signals to this worker until ctx ends; it reconnects by itself.
 	Listen(ctx context.Context, workerID int64, signal func(task.Signal))
+	// Answer answers a signal of kind look with what is seen of the attempt.
+	Answer(ctx context.Context, workerID int64, reply string, d task.LiveDetail) error
 	// DatabaseSeen reports whether a scheduler said lately (≤ 6 s) that it reaches the database. ok is false when
 	// Redis is gone or nobody said anything.
 	DatabaseSeen(ctx context.Context) (ok bool)
@@ -109,4 +111,6 @@ type Job struct {
 	CreatedAt, DueAt  int64
 	TimeoutMs         int32
 	Payload           []byte // raw JSON
+
+	run *run // nil: it is run by no engine
 }

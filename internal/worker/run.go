@@ -39,6 +39,7 @@ type run struct {
 
 	bytes     int          // what its handler returned; set with its end
 	startedNs atomic.Int64 // monotonic; 0 until the handler starts
+	progress  atomic.Pointer[progress]
 
 	// Guarded by Engine.mu.
 	slot    int32 // -1 when the handler has returned
@@ -65,7 +66,7 @@ func (r *run) job() Job {
 	return Job{
 		TaskID: r.end.TaskID, AttemptID: r.end.AttemptID, AppID: r.end.AppID, Epoch: r.end.Epoch,
 		Retry: int(r.item.Failures), Kind: r.kind.name, Queue: r.lane.Queue,
-		CreatedAt: r.item.CreatedAt, DueAt: r.end.DueAt, TimeoutMs: r.item.TimeoutMs, Payload: r.body.Payload,
+		CreatedAt: r.item.CreatedAt, DueAt: r.end.DueAt, TimeoutMs: r.item.TimeoutMs, Payload: r.body.Payload, run: r,
 	}
 }
 

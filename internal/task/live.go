@@ -1,0 +1,28 @@
+package task
+
+import "encoding/json"
+
+// LiveDetail is what a worker sees of an attempt that it runs, at the moment it is asked.
+type LiveDetail struct {
+	Gone       bool            `json:"gone,omitempty"` // it does not run the attempt (any more, or yet); nothing else is set
+	AttemptID  int64           `json:"attempt"`
+	Epoch      int32           `json:"epoch"`
+	ElapsedMs  int64           `json:"elapsedMs"` // since its handler started
+	Zombie     bool            `json:"zombie,omitempty"`
+	Round      int64           `json:"round"`              // 1, and one more for every progress report
+	Progress   json.RawMessage `json:"progress,omitempty"` // as last reported; nil: nothing was
+	Goroutines []Goroutine     `json:"goroutines"`         // the handler's first, then those that it started
+}
+
+// Goroutine is one stack.
+type Goroutine struct {
+	State  string  `json:"state"`  // running, or what it waits for, in the words of Go's runtime
+	Frames []Frame `json:"frames"` // innermost first, without the runtime's own at the ends
+}
+
+// Frame is one function on a stack.
+type Frame struct {
+	Function string `json:"function"` // with its package
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+}
