@@ -7,6 +7,7 @@ var internalImports = map[string]string{
 	"internal/task":     "",
 	"internal/metrics":  "",
 	"internal/dbclock":  "",
+	"internal/cron":     "",
 	"internal/message":  "internal/task",
 	"internal/procstat": "",
 	"internal/stack":    "internal/task",
@@ -37,9 +38,11 @@ var internalImports = map[string]string{
 	"internal/runner/httpcall": "internal/task internal/worker internal/runner/payload internal/outbound internal/metrics pkg/signature",
 
 	// Surfaces.
-	"internal/httpkit": "internal/task internal/metrics pkg/apiv1",
-	"internal/rest":    "internal/task internal/control internal/httpkit pkg/apiv1",
-	"internal/cli":     "internal/config internal/doctor pkg/apiv1",
+	"internal/httpkit":        "internal/task internal/metrics pkg/apiv1",
+	"internal/rest":           "internal/task internal/control internal/schedule internal/httpkit pkg/apiv1",
+	"internal/compat":         "internal/task internal/httpkit",
+	"internal/compat/goodjob": "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
+	"internal/cli":            "internal/config internal/doctor pkg/apiv1",
 
 	"internal/config": "",
 	"internal/doctor": "internal/config",
@@ -64,7 +67,7 @@ var internalImports = map[string]string{
 
 // core are the packages that know no technology.
 var core = []string{
-	"internal/task", "internal/control", "internal/worker", "internal/scheduler", "internal/bell", "internal/flush", "internal/message", "internal/dbclock",
+	"internal/task", "internal/control", "internal/worker", "internal/scheduler", "internal/bell", "internal/flush", "internal/message", "internal/dbclock", "internal/cron",
 }
 
 // notInCore are standard packages that are technologies too.
@@ -166,9 +169,11 @@ var instants = map[string]string{
 	"internal/dbclock/clock.go":        "is the clock",
 	"internal/app/demo.go":             "shows instants of the server to people",
 	"internal/control/verdict.go":      "says in words when a task is due",
+	"internal/cron/zone.go":            "reads when a zone's clocks are changed",
 	"internal/cli/print.go":            "shows instants of the server to people",
 	"internal/cli/watch.go":            "shows instants of the server to people",
 	"internal/runner/httpcall/call.go": "reads a Retry-After date",
+	"internal/compat/zone.go":          "is the wire form of instants on the legacy surfaces",
 	"pkg/apiv1/scalar.go":              "is the wire form of instants",
 	"pkg/signature/signature.go":       "signs the instant that its caller names",
 }
