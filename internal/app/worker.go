@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/taskweir/taskweir/internal/bell"
+	"github.com/taskweir/taskweir/internal/compat/goodjob"
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/nsqbus"
 	"github.com/taskweir/taskweir/internal/outbound"
@@ -21,6 +22,7 @@ import (
 func checks() map[string]func(payload []byte) []task.FieldError {
 	return map[string]func(payload []byte) []task.FieldError{
 		"http": httpcall.CheckHTTP, "callback": httpcall.CheckCallback, "shell": shell.Check, "sleep": basic.CheckSleep, "echo": nil,
+		goodjob.Kind: httpcall.CheckCallback,
 	}
 }
 
@@ -30,6 +32,9 @@ func (a *App) runners() ([]worker.Runner, error) {
 	a.life.onStop("outgoing connections", bound, func(context.Context) error { client.Close(); return nil })
 	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version(), Gate: a.gate()}
 	rs := []worker.Runner{basic.Echo{}, basic.Sleep{}, httpcall.NewHTTP(o), httpcall.NewCallback(o, a.store, a.box)}
+	for _, d := range a.dialects() {
+		rs = append(rs, httpcall.NewCallbackKind(o, a.store, a.box, d))
+	}
 	if !a.cfg.Worker.Shell {
 		return append(rs, a.opts.Runners...), nil
 	}

@@ -22,6 +22,10 @@ type Config struct {
 	Retention Retention
 	Log       Log
 
+	// Surfaces are the legacy APIs that are served (api, standalone).
+	Surfaces []string
+	Legacy   Legacy
+
 	// DataDir is an absolute path; empty in a split process that was given none.
 	DataDir string
 	// DrainTime is how long SIGTERM lets work finish before it is cancelled.
@@ -84,6 +88,12 @@ type Outbound struct {
 	EndpointCalls int
 	// BreakerLegacy makes circuit breakers hold for callbacks of legacy surfaces too.
 	BreakerLegacy bool
+}
+
+// Legacy is what the legacy APIs share.
+type Legacy struct {
+	Root []string       // those of Surfaces that are served without their prefix too
+	Zone *time.Location // of date-times without a zone
 }
 
 // WorkerSettings are the worker's own.

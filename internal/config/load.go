@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -162,6 +163,11 @@ func (l *layers) across(c *Config, missing map[string]bool) {
 	if c.Role == Worker && !l.partial && missing["nsq.nsqd"] && missing["nsq.lookupd"] {
 		s := l.known["nsq.nsqd"]
 		l.problem.add("nsq.nsqd", "", s.required()+", or give nsq.lookupd")
+	}
+	for _, name := range c.Legacy.Root {
+		if !slices.Contains(c.Surfaces, name) {
+			l.problem.add("legacy.root", c.origins["legacy.root"].source, quote(name)+" is not among surfaces")
+		}
 	}
 	if (c.NSQ.TLSCert == "") != (c.NSQ.TLSKey == "") {
 		l.problem.add("nsq.tls_cert", "", "and nsq.tls_key go together: one of them is missing")

@@ -74,8 +74,13 @@ func TestStandaloneDefaultsMatchTheContract(t *testing.T) {
 			Succeeded: 7 * 24 * time.Hour, Failed: 30 * 24 * time.Hour,
 		},
 		Log:       Log{Level: slog.LevelInfo, Format: "text"},
+		Surfaces:  []string{"goodjob"},
+		Legacy:    Legacy{Zone: c.Legacy.Zone},
 		DataDir:   filepath.Join(dir, ".taskweir"),
 		DrainTime: 10 * time.Second,
+	}
+	if z := c.Legacy.Zone; z == nil || z.String() != "Asia/Shanghai" {
+		t.Errorf("zone %v", z)
 	}
 	c.origins = nil
 	if !reflect.DeepEqual(c, want) {

@@ -139,6 +139,24 @@ func Settings() []Setting {
 			set:  func(c *Config, t string) error { return parsePrintable(&c.ClusterKey, t, 16, 128) },
 		},
 		{
+			Key: "surfaces", Type: "names", Roles: API | Standalone, List: true,
+			Defaults: map[Role]string{Standalone: surfaceList},
+			Range:    surfaceList,
+			Doc:      "Legacy APIs that are served beside `/v1`, each below its name: `/goodjob`.",
+			set:      func(c *Config, t string) error { return parseSurfaces(&c.Surfaces, t) },
+		},
+		{
+			Key: "legacy.root", Type: "names", Roles: API | Standalone, List: true,
+			Range: "names of `surfaces`",
+			Doc:   "Those of `surfaces` that are also served without their prefix.",
+			set:   func(c *Config, t string) error { return parseSurfaces(&c.Legacy.Root, t) },
+		},
+		{
+			Key: "legacy.zone", Type: "zone", Default: "Asia/Shanghai", Roles: API | Worker | Standalone, Range: "an IANA name",
+			Doc: "Zone of date-times without one, in and out, on every legacy API. The same for all processes.",
+			set: func(c *Config, t string) error { return parseZone(&c.Legacy.Zone, t) },
+		},
+		{
 			Key: "outbound.allow", Type: "networks", Roles: Worker | Standalone, List: true,
 			Defaults: map[Role]string{Standalone: "127.0.0.0/8,::1/128"},
 			Range:    "up to 256 CIDRs",

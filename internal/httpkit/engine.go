@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -41,6 +42,13 @@ type Engine struct {
 	budget  *budget
 	access  bool
 	ids     requestIDs
+	others  []others
+}
+
+// others is what answers below a prefix where there is no route.
+type others struct {
+	prefix string
+	fail   func(r *Request, err error) Response
 }
 
 // New makes an engine without routes. What has no route is answered by a 404 or 405 problem.
@@ -58,13 +66,29 @@ func New(o Options) *Engine {
 	e.gin.RedirectFixedPath = false
 	e.gin.HandleMethodNotAllowed = true
 	e.gin.ForwardedByClientIP = false
-	e.gin.NoRoute(e.wrap(Route{Handle: func(context.Context, *Request) (Response, error) {
-		return Response{}, &task.Error{Kind: task.NotFound, Code: "not_found", Message: "there is nothing at this address"}
-	}}))
-	e.gin.NoMethod(e.wrap(Route{Handle: func(_ context.Context, r *Request) (Response, error) {
-		return r.Problem(http.StatusMethodNotAllowed, &task.Error{Code: "method_not_allowed", Message: "this address does not answer this method"}), nil
-	}}))
+	e.gin.NoRoute(e.wrap(Route{Handle: e.nothing(http.StatusNotFound,
+		&task.Error{Kind: task.NotFound, Code: "not_found", Message: "there is nothing at this address"})}))
+	e.gin.NoMethod(e.wrap(Route{Handle: e.nothing(http.StatusMethodNotAllowed,
+		&task.Error{Kind: task.NotFound, Code: "method_not_allowed", Message: "this address does not answer this method"})}))
 	return e
+}
+
+// nothing answers where there is no route.
+func (e *Engine) nothing(status int, err *task.Error) Handler {
+	return func(_ context.Context, r *Request) (Response, error) {
+		for _, o := range e.others {
+			if rest, ok := strings.CutPrefix(r.Path(), o.prefix); ok && (rest == "" || rest[0] == '/') {
+				return o.fail(r, err), nil
+			}
+		}
+		return r.Problem(status, err), nil
+	}
+}
+
+// Elsewhere lets a surface answer below a prefix, which does not end with a slash, where there is no route. The error is of kind NotFound, with code "not_found"
+// or "method_not_allowed".
+func (e *Engine) Elsewhere(prefix string, fail func(r *Request, err error) Response) {
+	e.others = append(e.others, others{prefix, fail})
 }
 
 // Handle adds routes. It panics on two routes that cannot be told apart: a mistake in a table.

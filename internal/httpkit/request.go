@@ -29,6 +29,7 @@ type Request struct {
 	read   bool
 	held   int64 // bytes of the engine's budget for large bodies
 	bodyOf error
+	most   int64 // limit of the body; 0: the engine's
 	query  url.Values
 	header http.Header // extra headers of the answer
 }
@@ -90,6 +91,9 @@ func (r *Request) Bearer() string {
 	}
 	return ""
 }
+
+// RawQuery is the query string as it was sent.
+func (r *Request) RawQuery() string { return r.c.Request.URL.RawQuery }
 
 // Query gives a query parameter; ok is false when it was not given.
 func (r *Request) Query(name string) (value string, ok bool) {
@@ -156,7 +160,11 @@ func (r *Request) readBody() error {
 	if n == 0 || r.c.Request.Body == nil {
 		return nil
 	}
-	if n > r.e.maxBody {
+	limit := r.e.maxBody
+	if r.most > 0 {
+		limit = min(limit, r.most)
+	}
+	if n > limit {
 		return errBodySize
 	}
 	// Memory and budget follow what arrives, not what is announced: an announcement costs a client nothing.
@@ -165,7 +173,7 @@ func (r *Request) readBody() error {
 	if n > 0 {
 		r.in = slices.Grow(r.in, int(min(n+1, keepBuffer)))
 	} else {
-		most = r.e.maxBody
+		most = limit
 		src = http.MaxBytesReader(r.c.Writer, r.c.Request.Body, most)
 	}
 	for {
@@ -202,6 +210,9 @@ func (r *Request) hold(n int64) bool {
 	r.held = n
 	return true
 }
+
+// LimitBody lowers the limit of the body's size for this request, in bytes. To be called before Body.
+func (r *Request) LimitBody(most int64) { r.most = most }
 
 // JSON reads the body as one JSON value through fn. The error is a syntax error; broken rules are in the scanner.
 func (r *Request) JSON(fn func(s *Scanner)) (*Scanner, error) {

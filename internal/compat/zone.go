@@ -1,0 +1,44 @@
+package compat
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dateTime is how the documents write an instant. The legacy systems run on local time and never name a zone.
+const dateTime = "2006-01-02 15:04:05"
+
+// layouts are what a date-time without a zone may look like. Go takes fractions of a second after every one that ends with seconds, and
+// one or two digits where one is written.
+var layouts = [...]string{"2006-1-2 15:4:5", "2006-1-2T15:4:5", "2006/1/2 15:4:5", "2006-1-2 15:4", "2006-1-2T15:4", "2006/1/2 15:4", "2006-1-2", "2006/1/2"}
+
+// ParseTime reads an instant of a legacy client, in ms since 1970: a date-time without a zone in the configured one,
+// RFC 3339 with its own zone, or whole seconds since 1970 (up to 11 digits). The machine's zone never matters.
+func ParseTime(text string, zone *time.Location) (ms int64, ok bool) {
+	text = strings.TrimSpace(text)
+	if len(text) > 40 {
+		return 0, false
+	}
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return int64(n) * 1000, len(text) <= 11
+	}
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return t.UnixMilli(), true
+	}
+	for _, l := range layouts {
+		if t, err := time.ParseInLocation(l, text, zone); err == nil {
+			return t.UnixMilli(), true
+		}
+	}
+	return 0, false
+}
+
+// FormatTime writes an instant, in ms since 1970, as the documents do.
+func FormatTime(ms int64, zone *time.Location) string { return FormatAt(time.UnixMilli(ms), zone) }
+
+// FormatAt is FormatTime of a time.
+func FormatAt(at time.Time, zone *time.Location) string { return at.In(zone).Format(dateTime) }
+
+// Seconds gives whole seconds since 1970 of an instant in ms; 0 stays 0.
+func Seconds(ms int64) int64 { return ms / 1000 }
