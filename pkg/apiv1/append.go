@@ -25,6 +25,8 @@ func (t *Task) AppendJSON(b []byte) []byte {
 	b = strconv.AppendInt(append(b, `,"failures":`...), int64(t.Failures), 10)
 	b = strconv.AppendInt(append(b, `,"losses":`...), int64(t.Losses), 10)
 	b = t.RetryOf.appendJSON(append(b, `,"retryOf":`...))
+	b = t.ScheduleID.appendJSON(append(b, `,"scheduleId":`...))
+	b = t.Slot.appendJSON(append(b, `,"slot":`...))
 	b = appendOptional(append(b, `,"uniqueKey":`...), t.UniqueKey)
 	b = t.ExpiresAt.appendJSON(append(b, `,"expiresAt":`...))
 	b = strconv.AppendBool(append(b, `,"zombie":`...), t.Zombie)

@@ -163,6 +163,16 @@ func (t *ScheduleTask) appendJSON(b []byte) ([]byte, error) {
 	return append(appendRaw(b, t.Payload), '}'), nil
 }
 
+// Outcomes of a slot.
+const (
+	SlotFired          = "fired"           // it has a task
+	SlotHeld           = "held"            // it waits for earlier runs; becomes fired or skipped_overlap
+	SlotSkipped        = "skipped"         // by a person
+	SlotSkippedOverlap = "skipped_overlap" // an earlier run had not ended
+	SlotSkippedMisfire = "skipped_misfire" // it was missed
+	SlotFailedTemplate = "failed_template" // no task could be made; Detail says why
+)
+
 // Slot is what became of one planned, manual or backfilled fire time.
 type Slot struct {
 	Slot     Time    `json:"slot"`

@@ -97,6 +97,8 @@ type Task struct {
 	Failures          int               `json:"failures"` // count against retry.max
 	Losses            int               `json:"losses"`   // workers that died with it
 	RetryOf           ID                `json:"retryOf"`  // the task whose edited copy this is
+	ScheduleID        ID                `json:"scheduleId"`
+	Slot              Time              `json:"slot"` // the schedule's fire time that made it
 	UniqueKey         string            `json:"uniqueKey"`
 	ExpiresAt         Time              `json:"expiresAt"`
 	Zombie            bool              `json:"zombie"` // its handler ignores that its time is over
