@@ -48,6 +48,12 @@ func missingPrograms() []Missing {
 	return missing
 }
 
+// MissingPHP tells whether PHP cannot be run: clients and receivers of the legacy surfaces are written in it.
+func MissingPHP() (Missing, bool) {
+	_, err := look("php")
+	return Missing{"PHP", "php-cli", err, "no clients and receivers of legacy surfaces in PHP"}, err != nil
+}
+
 // MissingCompiler tells whether the race detector can be built: it needs cgo and a C compiler.
 func MissingCompiler(ctx context.Context) (Missing, bool) {
 	without := "tests run without the race detector"

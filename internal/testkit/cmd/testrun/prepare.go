@@ -15,6 +15,9 @@ func prepare(ctx context.Context, o options, r *report) (race bool) {
 	if noCompiler && !o.noRace {
 		missing = append(missing, compiler)
 	}
+	if php, no := testkit.MissingPHP(); no {
+		missing = append(missing, php)
+	}
 	if len(missing) > 0 {
 		if err := (testkit.Installer{Out: os.Stderr}).Install(ctx, missing); err != nil {
 			fmt.Fprintln(os.Stderr, "testrun: not installed:", err)
@@ -22,6 +25,9 @@ func prepare(ctx context.Context, o options, r *report) (race bool) {
 	}
 	for _, m := range testkit.MissingServers(ctx) {
 		r.didNot(m.String())
+	}
+	if php, no := testkit.MissingPHP(); no {
+		r.didNot(php.String())
 	}
 	if o.noRace {
 		return false
