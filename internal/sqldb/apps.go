@@ -25,6 +25,10 @@ type appRow struct {
 	RetryTotal  int
 	Remark      string
 	HeaderStyle string
+
+	OldSecret      []byte
+	OldSecretUntil int64
+	KeepDeliveries bool
 }
 
 // TableName names it.
@@ -33,16 +37,21 @@ func (appRow) TableName() string { return "apps" }
 func (r *appRow) app() task.App {
 	return task.App{ID: r.ID, Key: r.AppKey, Name: r.Name, CallbackURL: r.CallbackURL, Paused: r.Paused, Weight: r.Weight,
 		Secret: r.Secret, CreatedAt: r.CreatedAt,
-		Legacy: task.Legacy{Surface: r.Surface, Step: r.Step, RetryTotal: r.RetryTotal, Remark: r.Remark, HeaderStyle: r.HeaderStyle}}
+		Legacy:    task.Legacy{Surface: r.Surface, Step: r.Step, RetryTotal: r.RetryTotal, Remark: r.Remark, HeaderStyle: r.HeaderStyle},
+		OldSecret: r.OldSecret, OldSecretUntil: r.OldSecretUntil, KeepDeliveries: r.KeepDeliveries}
 }
 
 func rowOfApp(a task.App) *appRow {
 	if a.Secret == nil {
 		a.Secret = []byte{}
 	}
+	if a.OldSecret == nil {
+		a.OldSecret = []byte{}
+	}
 	return &appRow{ID: a.ID, AppKey: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Paused: a.Paused, Weight: max(a.Weight, 1),
 		Secret: a.Secret, CreatedAt: a.CreatedAt,
-		Surface: a.Legacy.Surface, Step: a.Legacy.Step, RetryTotal: a.Legacy.RetryTotal, Remark: a.Legacy.Remark, HeaderStyle: a.Legacy.HeaderStyle}
+		Surface: a.Legacy.Surface, Step: a.Legacy.Step, RetryTotal: a.Legacy.RetryTotal, Remark: a.Legacy.Remark, HeaderStyle: a.Legacy.HeaderStyle,
+		OldSecret: a.OldSecret, OldSecretUntil: a.OldSecretUntil, KeepDeliveries: a.KeepDeliveries}
 }
 
 // keyRecord is the table api_keys.
@@ -102,13 +111,15 @@ func (s *Store) found(query string, args ...any) func(context.Context) (bool, er
 	}
 }
 
-// UpdateApp stores what can change of an app: name, callback URL, pause, weight, secret, legacy settings but the surface. Missing when there is none.
+// UpdateApp stores what can change of an app: name, callback URL, pause, weight, secrets, what is kept of
+// deliveries, legacy settings but the surface. Missing when there is none.
 func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 	row := rowOfApp(a)
 	return s.writeSettled(ctx, func(ctx context.Context, t tx) error {
 		res := s.gorm(ctx, t).Model(&appRow{}).Where("id = ?", a.ID).Updates(map[string]any{"name": row.Name,
 			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight, "secret": row.Secret,
-			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle})
+			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle,
+			"old_secret": row.OldSecret, "old_secret_until": row.OldSecretUntil, "keep_deliveries": row.KeepDeliveries})
 		if res.Error == nil && res.RowsAffected == 0 {
 			return task.Missing("app")
 		}

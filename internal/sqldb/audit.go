@@ -113,13 +113,17 @@ func (s *Store) rebell(ctx context.Context, t tx, r *releasing, tasks []task.Tas
 	var waits []again
 	for i := range tasks {
 		one := &tasks[i]
-		if one.ExpiresAt != 0 && one.ExpiresAt <= r.now {
+		if one.ExpiresAt != 0 && one.ExpiresAt <= r.now && !one.Awaits() {
 			late = append(late, one.ID)
 			continue
 		}
 		ids = append(ids, one.ID)
+		bell := r.sizes.bellKind(one.KindID)
+		if one.Awaits() {
+			bell = task.DeadlineBell
+		}
 		waits = append(waits, again{id: one.ID, dueAt: one.DueAt, lane: one.LaneID, app: one.AppID, epoch: one.Epoch,
-			bell: r.sizes.bellKind(one.KindID), keyed: one.Flags.Has(task.HasUnique | task.UntilStarted)})
+			bell: bell, keyed: one.Flags.Has(task.HasUnique | task.UntilStarted)})
 	}
 	ends, err := s.expireTasks(ctx, t, r.now, late)
 	if err != nil {

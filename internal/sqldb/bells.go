@@ -146,7 +146,7 @@ func (l *laneSizes) forBell(lane int32, kind task.BellKind) int {
 	switch kind {
 	case task.ShellBell:
 		return 1
-	case task.ExpireBell:
+	case task.ExpireBell, task.DeadlineBell:
 		return task.MaxBellTasks
 	}
 	return l.of(lane)

@@ -24,6 +24,8 @@ type engine struct {
 	foldCursor atomic.Int64 // minutes before it were folded by this process
 	patience   atomic.Int64 // ns for looking an unknown commit up; 0: settleTimeout
 
+	completions completionHome
+
 	leaseLengths sync.Map // class of leases (string) → ms (int64), as last asked for
 }
 

@@ -18,6 +18,8 @@ const expirePostponed = 60_000
 // expires_at fail without an attempt (protocol section 2, EXPIRE). A task that runs is not touched, and one that was
 // re-opened has no expiry any more. The start bells keep the ids; a claim drops them (I3).
 //
+// It executes due deadline bells too: attempts that were not completed in time have failed.
+//
 // A bell that the database refuses for another reason than not being there is put off for a minute, and the others go on.
 func (s *Store) Expire(ctx context.Context, shard int, limit int) (ended int, more bool, err error) {
 	limit = max(1, limit)
@@ -38,7 +40,8 @@ func (s *Store) Expire(ctx context.Context, shard int, limit int) (ended int, mo
 			return ended, true, err
 		}
 	}
-	return ended, more, nil
+	n, late, err := s.passDeadlines(ctx, shard, limit)
+	return ended + n, more || late, err
 }
 
 // expirePart executes a few expire bells in one transaction, or each in its own when that fails for good.
@@ -65,10 +68,11 @@ func (s *Store) expirePart(ctx context.Context, bells []int64) (ended int, err e
 	return ended, nil
 }
 
-// postpone puts an expire bell off. Its tasks cannot be started meanwhile: the claim looks at their expiry itself.
+// postpone puts an expire or deadline bell off. Its tasks cannot be started meanwhile: the claim looks at their expiry itself, and
+// wins none that awaits its completion.
 func (s *Store) postpone(ctx context.Context, bell int64, why error) error {
-	s.log.Error("tasks could not be expired, will try again in a minute", "bell", bell, "err", why)
-	query := newText(2).s("UPDATE bells SET due_at=").n(s.now() + expirePostponed).s(" WHERE id=").n(bell).s(" AND kind=1").String()
+	s.log.Error("tasks could not be ended in time, will try again in a minute", "bell", bell, "err", why)
+	query := newText(2).s("UPDATE bells SET due_at=").n(s.now() + expirePostponed).s(" WHERE id=").n(bell).s(" AND kind IN (1,3)").String()
 	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, query)
 		return err
@@ -104,7 +108,7 @@ func (s *Store) expireBells(ctx context.Context, t tx, bells []int64) (int, erro
 func (s *Store) expireTasks(ctx context.Context, t tx, now int64, ids []int64) ([]ending, error) {
 	var ends []ending
 	late := make([]int64, 0, len(ids))
-	condition := newText(1).s(" AND state IN (1,2) AND expires_at>0 AND expires_at<=").n(now).String()
+	condition := newText(2).s(" AND state IN (1,2) AND expires_at>0 AND expires_at<=").n(now).s(" AND flags&").n(int64(task.Awaiting)).s("=0").String()
 	if err := s.lockTasks(ctx, t, ids, condition, func(one *task.Task) {
 		late = append(late, one.ID)
 		ends = append(ends, ending{id: one.ID, app: one.AppID, lane: one.LaneID, kind: one.KindID, state: task.Failed,

@@ -187,6 +187,34 @@ func everyStatement(w *world, n int) {
 		ended, more = ended+k, m
 	}
 	want(w.t, "expired", ended, n)
+	awaited := w.running(n, func(i int, sub *task.Submission, head *task.BodyHead) {
+		extras(i, sub, head)
+		sub.Flags |= task.HasCompletion
+		head.CompletionURL = "http://x.test"
+	})
+	ends := make([]*task.Ending, len(awaited.Tasks))
+	for i := range ends {
+		e := w.ending(awaited, i)
+		e.Outcome, e.To, e.Await, e.RetryAt, e.Flags = task.OutcomeNone, task.Waiting, true, w.now()+1+int64(i)%2, task.HasUnique|task.HasCompletion
+		ends[i] = e
+	}
+	w.finish(ends, awaited.ClaimID)
+	for i, outcome := range []task.Outcome{task.OutcomeSucceeded, task.OutcomeFailed} {
+		if i < n {
+			_, err := w.s.Complete(w.ctx, 1, task.Completion{TaskID: ends[i].TaskID, Epoch: 1, Outcome: outcome, Result: []byte("1")})
+			if err != nil && task.KindOf(err) != task.Conflict { // its time may be over
+				w.must(err)
+			}
+		}
+	}
+	if n > 2 {
+		w.must2(w.s.Cancel(w.ctx, 1, ends[2].TaskID))
+	}
+	for more := true; more; {
+		_, m, err := w.s.Expire(w.ctx, task.ShardOf(w.lane.ID), 10)
+		w.must(err)
+		more = m || w.count("SELECT COUNT(*) FROM bells WHERE kind=3 AND n=1 AND id=?", w.row(ends[n-1].TaskID).holder) > 0
+	}
 	breakSome(w, n)
 	for from := late[0]; from != 0; {
 		rep, err := w.s.Purge(w.ctx, task.PurgeRequest{FromID: from, SucceededBefore: at + 60_000, OthersBefore: at + 60_000, Limit: max(n, 30)})

@@ -207,7 +207,7 @@ func plannedOf(e *task.Ending, cancelled bool) planned {
 	switch {
 	case cancelled && (p.to == task.Waiting || p.to == task.Failed):
 		p.to, p.reason = task.Cancelled, task.ByUser
-	case p.to == task.Waiting && e.ExpiresAt != 0 && e.RetryAt >= e.ExpiresAt:
+	case p.to == task.Waiting && !e.Await && e.ExpiresAt != 0 && e.RetryAt >= e.ExpiresAt:
 		p.to, p.reason = task.Failed, task.Expired
 	case p.to == task.Waiting || p.to == task.Succeeded:
 		p.reason = task.NoReason
@@ -220,9 +220,20 @@ func (p *planned) counts() bool {
 	return p.to != task.Cancelled && (p.Outcome == task.OutcomeFailed || p.Outcome == task.OutcomeTimedOut)
 }
 
+// awaits reports whether the attempt goes on without the worker, until it is completed.
+func (p *planned) awaits() bool { return p.Await && p.to == task.Waiting }
+
 // hasRow reports whether the attempt gets a row: all but a plain first success do.
 func (p *planned) hasRow() bool {
-	return p.to != task.Succeeded || p.Epoch != 1 || p.Log != nil
+	return p.to != task.Succeeded || p.Epoch != 1 || p.Log != nil || p.Delivery != nil
+}
+
+// outcome is that of the attempt. One that would have gone on but for a cancel is cancelled.
+func (p *planned) outcome() task.Outcome {
+	if p.Await && p.to == task.Cancelled {
+		return task.OutcomeCancelled
+	}
+	return p.Outcome
 }
 
 // hasResult reports whether a results row is written.
@@ -244,6 +255,9 @@ func (p *planned) key(now int64) finishKey {
 		if p.Log != nil {
 			k.set |= task.HasLog
 		}
+	}
+	if p.awaits() {
+		k.set |= task.Awaiting
 	}
 	if p.to != task.Waiting && p.FinishedAt > 0 && now-p.FinishedAt > lateFinish {
 		k.finishedAt = p.FinishedAt // the database was away: keep the truth, at the price of more groups
@@ -300,8 +314,11 @@ func (f *finishing) groups() []finishGroup {
 		groups[at].ids = append(groups[at].ids, p.TaskID)
 		if p.to == task.Waiting {
 			groups[at].dues = append(groups[at].dues, p.RetryAt)
-			waits = append(waits, again{id: p.TaskID, dueAt: p.RetryAt, lane: p.LaneID, app: p.AppID, epoch: p.Epoch,
-				bell: f.sizes.bellKind(p.KindID)})
+			bell := f.sizes.bellKind(p.KindID)
+			if p.awaits() {
+				bell = task.DeadlineBell
+			}
+			waits = append(waits, again{id: p.TaskID, dueAt: p.RetryAt, lane: p.LaneID, app: p.AppID, epoch: p.Epoch, bell: bell})
 		}
 	}
 	if len(waits) == 0 {
@@ -469,9 +486,12 @@ func (f *finishing) attempts() []attemptRow {
 		if at == 0 {
 			at = f.now
 		}
+		if p.awaits() {
+			at = 0
+		}
 		out = append(out, attemptRow{task.Attempt{ID: p.AttemptID, TaskID: p.TaskID, Epoch: p.Epoch, WorkerID: f.worker,
-			StartedAt: p.StartedAt, FinishedAt: at, Outcome: p.Outcome, HTTPStatus: p.HTTPStatus},
-			encodeDetail(p.ErrCode, p.ErrMessage, p.Log)})
+			StartedAt: p.StartedAt, FinishedAt: at, Outcome: p.outcome(), HTTPStatus: p.HTTPStatus},
+			encodeDetail(p.ErrCode, p.ErrMessage, p.Log, p.Delivery)})
 	}
 	return out
 }
@@ -543,11 +563,13 @@ type detail struct {
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
 	Log     []byte `json:"log,omitempty"`
+	// Delivery is a task.Delivery.
+	Delivery json.RawMessage `json:"delivery,omitempty"`
 }
 
 // encodeDetail is the stored form; nil when there is nothing to keep.
-func encodeDetail(code, message string, log []byte) []byte {
-	if code == "" && message == "" && len(log) == 0 {
+func encodeDetail(code, message string, log, delivery []byte) []byte {
+	if code == "" && message == "" && len(log) == 0 && len(delivery) == 0 {
 		return nil
 	}
 	if len(message) > task.MaxErrorText {
@@ -556,9 +578,9 @@ func encodeDetail(code, message string, log []byte) []byte {
 	if len(log) > task.MaxLog {
 		log = log[len(log)-task.MaxLog:]
 	}
-	b, err := json.Marshal(detail{code, message, log})
-	if err != nil { // strings and bytes always have a JSON form
-		return nil
+	b, err := json.Marshal(detail{code, message, log, delivery})
+	if err != nil && delivery != nil { // it is no JSON, as nothing else here can fail
+		return encodeDetail(code, message, log, nil)
 	}
 	return b
 }

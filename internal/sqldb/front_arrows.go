@@ -39,8 +39,16 @@ func (s *Store) endWaiting(ctx context.Context, t tx, row *task.Task, why task.R
 	if why == task.ByUser {
 		x.s(",cancel_at=").n(now)
 	}
+	if row.Awaits() {
+		x.s(",flags=").n(int64(row.Flags&^task.Awaiting | task.HasAttempts))
+	}
 	if _, err := t.exec(ctx, x.s(" WHERE id=").n(row.ID).s(" AND state IN (1,2)").String()); err != nil {
 		return err
+	}
+	if row.Awaits() {
+		if err := s.endAttempt(ctx, t, row, task.OutcomeCancelled, now, "cancelled", "cancelled while its completion was awaited"); err != nil {
+			return err
+		}
 	}
 	return s.terminateInto(ctx, t, now, []ending{{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID,
 		state: task.Cancelled, reason: why, flags: row.Flags}}, set)
@@ -98,7 +106,7 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 			return err
 		}
 		now := s.now()
-		if row.State != task.Waiting || row.ExpiresAt != 0 && row.ExpiresAt <= now {
+		if row.State != task.Waiting || row.Awaits() || row.ExpiresAt != 0 && row.ExpiresAt <= now {
 			return conflictState(&row, now, "not_waiting", "only a task that waits can be pulled forward")
 		}
 		bell = s.bellNow(bellID, &row, now)
@@ -145,7 +153,7 @@ func (s *Store) bellWritten(bellID int64, before *task.Task) func(context.Contex
 }
 
 func conflictState(row *task.Task, now int64, code, message string) *task.Error {
-	return &task.Error{Kind: task.Conflict, Code: code, TaskID: row.ID, Message: message + "; this one is " + row.State.Shown(row.DueAt, now)}
+	return &task.Error{Kind: task.Conflict, Code: code, TaskID: row.ID, Message: message + "; this one is " + row.Shown(now)}
 }
 
 // Reopen is the explicit retry: failed and cancelled tasks, succeeded ones with force, wait again with a new retry

@@ -169,7 +169,7 @@ func (l *list) matches(t *task.Task) bool {
 	case l.f.AppID != 0 && t.AppID != l.f.AppID,
 		l.kindID != 0 && t.KindID != l.kindID,
 		l.lanes != nil && !l.lanes[t.LaneID],
-		l.states != nil && !slices.Contains(l.states, t.State),
+		l.states != nil && !slices.Contains(l.states, shownAs(t)),
 		l.shown > 0 && t.DueAt <= l.now, l.shown < 0 && t.DueAt > l.now,
 		l.f.From != 0 && t.CreatedAt < l.f.From, l.f.To != 0 && t.CreatedAt >= l.f.To,
 		l.f.UniqueKey != "" && !t.Flags.Has(task.HasUnique),
@@ -177,6 +177,14 @@ func (l *list) matches(t *task.Task) bool {
 		return false
 	}
 	return true
+}
+
+// shownAs is the state that a task is listed under: an attempt that awaits its completion runs.
+func shownAs(t *task.Task) task.State {
+	if t.Awaits() {
+		return task.Running
+	}
+	return t.State
 }
 
 // keep appends those of the tasks, in the order of ids, that are wanted, up to the limit. holders, if any, says which bell

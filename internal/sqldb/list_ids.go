@@ -200,7 +200,8 @@ func (l *list) firstSince(ctx context.Context, lo, hi, at int64) (int64, error) 
 	return lo, nil
 }
 
-// walkClaims lists running tasks, newest first. There are never more than the workers have slots.
+// walkClaims lists running tasks, newest first: there are never more than the workers have slots. Of tasks that await their
+// completion, which hold no slot, those with the nearest deadlines are among them, as many as one request may read.
 func (l *list) walkClaims(ctx context.Context, at cursor) (string, error) {
 	var ids []int64
 	rest := listBudget
@@ -215,6 +216,9 @@ func (l *list) walkClaims(ctx context.Context, at cursor) (string, error) {
 		rest -= len(ids) - from
 		return nil
 	})
+	if err == nil {
+		ids, err = l.awaiting(ctx, ids, rest)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -226,4 +230,29 @@ func (l *list) walkClaims(ctx context.Context, at cursor) (string, error) {
 	}
 	at.id = ids[seen-1]
 	return at.encode(), nil
+}
+
+// awaiting adds the tasks of deadline bells, at most rest of them over all shards.
+func (l *list) awaiting(ctx context.Context, ids []int64, rest int) ([]int64, error) {
+	for shard := range task.Shards {
+		if rest <= 0 {
+			break
+		}
+		x := newText(4).s("SELECT lane_id,app_id,task_ids FROM bells").s(l.s.use("due")).s(" WHERE shard=").n(int64(shard)).
+			s(" AND kind=3 ORDER BY due_at LIMIT ").n(int64(min(rest, listBudget/task.Shards)))
+		if err := l.s.readEach(ctx, x.String(), func(rows *sql.Rows) error {
+			var lane, app int32
+			var listed sql.RawBytes
+			if err := rows.Scan(&lane, &app, &listed); err != nil || l.lanes != nil && !l.lanes[lane] || l.f.AppID != 0 && l.f.AppID != app {
+				return err
+			}
+			from := len(ids)
+			ids = appendParsed(ids, []byte(listed))
+			rest -= len(ids) - from
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
 }

@@ -93,10 +93,10 @@ func TestPerID(t *testing.T) {
 
 func FuzzDecodeDetail(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add(encodeDetail("code", "message", []byte("log")))
+	f.Add(encodeDetail("code", "message", []byte("log"), []byte(`{"method":"POST"}`)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := decodeDetail(b)
-		again := decodeDetail(encodeDetail(d.Code, d.Message, d.Log))
+		again := decodeDetail(encodeDetail(d.Code, d.Message, d.Log, d.Delivery))
 		if len(d.Message) < 2000 && len(d.Log) < 60_000 && (again.Code != d.Code || string(again.Log) != string(d.Log)) {
 			t.Fatalf("%+v became %+v", d, again)
 		}

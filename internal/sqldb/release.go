@@ -344,7 +344,7 @@ func (r *releasing) attempts() []attemptRow {
 	if r.cause == task.CauseReleased {
 		outcome, message = task.OutcomeReleased, "the worker handed this attempt back"
 	}
-	note := encodeDetail(r.code(), message, nil)
+	note := encodeDetail(r.code(), message, nil, nil)
 	out := make([]attemptRow, len(r.rows))
 	for i := range r.rows {
 		row := &r.rows[i]

@@ -56,6 +56,11 @@ func (s *Store) Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, 
 			if sub.ExpiresAt != 0 {
 				delayed++
 			}
+			if sub.Flags.Has(task.HasCompletion) {
+				if err := s.prepareCompletions(ctx); err != nil {
+					return nil, err
+				}
+			}
 			if at := u.due(sub); at > u.now {
 				u.alone[instant{at, sub.LaneID, sub.AppID, u.sizes.bellKind(sub.KindID)}]++
 			}

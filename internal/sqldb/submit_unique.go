@@ -166,7 +166,7 @@ func (u *submit) replace(ctx context.Context, t tx, sub *task.Submission, row un
 	if old.ID == 0 { // purged: nothing is left to replace
 		return nil
 	}
-	if old.State != task.Waiting && old.State != task.Blocked {
+	if old.State != task.Waiting && old.State != task.Blocked || old.Awaits() {
 		sub.Err = keyTaken(row.taskID)
 		return u.giveBack(ctx, t, sub, row)
 	}

@@ -136,13 +136,13 @@ func scanAttempt(rows *sql.Rows) (a task.Attempt, err error) {
 		return a, err
 	}
 	d := decodeDetail(raw)
-	a.ErrCode, a.ErrMessage, a.Log = d.Code, d.Message, d.Log
+	a.ErrCode, a.ErrMessage, a.Log, a.Delivery = d.Code, d.Message, d.Log, d.Delivery
 	return a, nil
 }
 
-// addOwnAttempt shows the running attempt, or the success that needed no row of its own.
+// addOwnAttempt shows the attempt that goes on, or the success that needed no row of its own.
 func addOwnAttempt(v *task.View) {
-	if v.State != task.Running && v.State != task.Succeeded || v.AttemptID == 0 {
+	if v.State != task.Running && v.State != task.Succeeded && !v.Awaits() || v.AttemptID == 0 {
 		return
 	}
 	if n := len(v.Attempts); n > 0 && v.Attempts[n-1].Epoch >= v.Epoch {

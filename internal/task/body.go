@@ -21,6 +21,7 @@ type BodyHead struct {
 	UniqueWindowMs int64             `json:"uniqueWindowMs,omitempty"` // with ScopeWindow
 	Labels         map[string]string `json:"labels,omitempty"`
 	RetryOf        int64             `json:"retryOf,omitempty"`
+	CompletionURL  string            `json:"completionUrl,omitempty"` // with HasCompletion
 	// RunAt is the time in the future that the task was planned for, kept where something else needs a head anyway: the
 	// row's due time moves on with every retry.
 	RunAt int64 `json:"runAt,omitempty"`
@@ -45,7 +46,7 @@ var errBody = errors.New("body: not a task body")
 // Encode gives the stored form: version byte, uvarint length of the head, head as JSON, payload.
 func (b Body) Encode() ([]byte, error) {
 	var head []byte
-	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.ScheduleID != 0 {
+	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.CompletionURL != "" || h.ScheduleID != 0 {
 		var err error
 		if head, err = json.Marshal(h); err != nil {
 			return nil, fmt.Errorf("encode body head: %w", err)

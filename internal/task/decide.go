@@ -11,6 +11,14 @@ type Result struct {
 	ErrCode      string
 	ErrMessage   string
 	Log          []byte
+
+	// AwaitMs says that the attempt goes on elsewhere and is completed by a call within this time (Completion); the rest but
+	// HTTPStatus and Delivery means nothing then. 0: it is over.
+	AwaitMs int64
+	// Delivery is how the call went, as JSON; nil: not to be kept. Keep asks for a row of the attempt although it was a plain
+	// first success.
+	Delivery []byte
+	Keep     bool
 }
 
 // Next is where a task goes when an attempt ended.
@@ -26,11 +34,14 @@ type Next struct {
 //
 // Cancel wins over everything but success. A retry that would be due after expiresAt fails at once.
 func Decide(r Result, p RetryPolicy, failures int, expiresAt, now int64, cancelled bool, u float64) Next {
-	if r.Outcome == OutcomeSucceeded {
+	if r.Outcome == OutcomeSucceeded && r.AwaitMs == 0 {
 		return Next{To: Succeeded}
 	}
 	if cancelled || r.Outcome == OutcomeCancelled {
 		return Next{To: Cancelled, Reason: ByUser}
+	}
+	if r.AwaitMs > 0 {
+		return Next{To: Waiting, RetryAt: now + r.AwaitMs} // it has started: its expiry is over
 	}
 	if r.Outcome == OutcomeSnoozed || r.Outcome == OutcomeReleased {
 		return notAfterExpiry(Next{To: Waiting, RetryAt: now + r.RetryAfterMs}, expiresAt)

@@ -71,6 +71,7 @@ type Attempt struct {
 	HTTPStatus            int16
 	ErrCode, ErrMessage   string
 	Log                   []byte
+	Delivery              []byte // Delivery as JSON; nil: not kept
 }
 
 // Filter selects tasks of a list. Zero fields do not filter.

@@ -109,6 +109,9 @@ const (
 	Truncated      Flags = 1 << 9  // the stored result was cut
 	HasRetryPolicy Flags = 1 << 10 // the body names a retry policy of its own
 	TracksSchedule Flags = 1 << 11 // a run of a schedule that must know when it ends (table schedule_runs)
+	// Awaiting: the attempt goes on without a worker. Its receiver took it over and completes it by the due time, which is
+	// that of a deadline bell. The task is stored as waiting and shown as running.
+	Awaiting Flags = 1 << 12
 )
 
 // Has reports whether every flag of f is set.

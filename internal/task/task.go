@@ -5,6 +5,7 @@ const (
 	MaxPayload       = 256 << 10
 	MaxResult        = 64 << 10
 	MaxLog           = 64 << 10
+	MaxDelivery      = 32 << 10
 	MaxErrorText     = 2 << 10
 	MaxInlineBody    = 4 << 10 // a body up to this size travels in the message
 	MaxBellTasks     = 100
@@ -142,13 +143,16 @@ const (
 	// ShellBell is a start bell of tasks of kind ShellKind, which have slots of their own: where these are taken, what waits
 	// for them must not stand in the way of other tasks. A bell holds tasks of one kind of bell only.
 	ShellBell BellKind = 2
+	// DeadlineBell holds tasks whose attempt awaits its completion (flag Awaiting), until their time for it is over. The scheduler
+	// executes it; it is never published, and no claim can win it.
+	DeadlineBell BellKind = 3
 )
 
 // ShellKind is the kind of tasks that run a command line.
 const ShellKind = "shell"
 
 // Starts reports whether bells of the kind start tasks.
-func (k BellKind) Starts() bool { return k != ExpireBell }
+func (k BellKind) Starts() bool { return k == StartBell || k == ShellBell }
 
 // Bell is a batch of waiting tasks of one lane, app, epoch and due time.
 type Bell struct {
@@ -229,6 +233,8 @@ type Ending struct {
 	ErrCode    string
 	ErrMessage string  // ≤ MaxErrorText
 	Log        []byte  // ≤ MaxLog; nil: none
+	Delivery   []byte  // how the call went (Delivery as JSON); nil: not kept
+	Await      bool    // with Waiting: the attempt goes on until it is completed, at the latest at RetryAt
 	Unique     *Unique // with Flags.HasUnique: the key that terminate releases
 
 	// Set by the store.
@@ -304,6 +310,10 @@ type App struct {
 	Secret      []byte // signing secret, sealed
 	CreatedAt   int64
 	Legacy      Legacy
+
+	OldSecret      []byte // the secret before Secret, sealed; callbacks are signed with both until OldSecretUntil
+	OldSecretUntil int64
+	KeepDeliveries bool // callbacks that succeed at once are kept for inspection too
 }
 
 // Legacy is what the legacy surfaces keep of an app. Any app may use them; one that was made by /v1 has their defaults.

@@ -176,7 +176,7 @@ func (e *Engine) conclude(r *run, res task.Result) {
 // handsBack reports whether an attempt that the worker itself broke off is given to somebody else. A success is kept: it
 // happened, and the store's guards decide whether it still counts.
 func handsBack(cause error, res task.Result) bool {
-	return (cause == ErrFenced || cause == ErrDrained) && res.Outcome != task.OutcomeSucceeded
+	return (cause == ErrFenced || cause == ErrDrained) && res.Outcome != task.OutcomeSucceeded && res.AwaitMs == 0
 }
 
 // leaveSlot frees the slot. Engine.mu is held.
@@ -237,12 +237,14 @@ func (e *Engine) checkQuiet() {
 func (r *run) settle(res task.Result, cause error, now int64) {
 	limitSizes(&res)
 	switch {
-	case res.Outcome == task.OutcomeSucceeded:
+	case res.Outcome == task.OutcomeSucceeded && res.AwaitMs == 0:
+	case res.AwaitMs > 0 && cause != ErrCancelled:
+		res.Outcome, res.ErrCode, res.ErrMessage = task.OutcomeNone, "", "" // its receiver took it over in time
 	case cause == ErrTimeout:
 		res.Outcome, res.Permanent = task.OutcomeTimedOut, false
 		res.ErrCode, res.ErrMessage = "timeout", "timed out after "+strconv.Itoa(int(r.item.TimeoutMs))+" ms"
 	case cause == ErrCancelled:
-		res.Outcome = task.OutcomeCancelled
+		res.Outcome, res.AwaitMs = task.OutcomeCancelled, 0
 		res.ErrCode, res.ErrMessage = "cancelled", "cancelled while it ran"
 	case res.Outcome == task.OutcomeFailed, res.Outcome == task.OutcomeSnoozed, res.Outcome == task.OutcomeTimedOut:
 	default:
@@ -252,6 +254,10 @@ func (r *run) settle(res task.Result, cause error, now int64) {
 	e := &r.end
 	e.FinishedAt, e.Outcome, e.To, e.Reason, e.RetryAt = now, res.Outcome, n.To, n.Reason, n.RetryAt
 	e.HTTPStatus, e.ErrCode, e.ErrMessage, e.Log = res.HTTPStatus, res.ErrCode, res.ErrMessage, res.Log
+	e.Await = n.To == task.Waiting && res.AwaitMs > 0
+	if n.To != task.Succeeded || e.Epoch > 1 || res.Keep {
+		e.Delivery = res.Delivery
+	}
 	if e.Flags.Has(task.HasUnique) {
 		e.Unique = r.body.Head.Unique(e.AppID)
 	}
@@ -278,6 +284,10 @@ func limitSizes(res *task.Result) {
 	if len(res.ErrCode) > 64 {
 		res.ErrCode = res.ErrCode[:64]
 	}
+	if len(res.Delivery) > task.MaxDelivery {
+		res.Delivery = nil
+	}
+	res.AwaitMs = min(res.AwaitMs, task.MaxTimeoutMs)
 	if len(res.Log) > task.MaxLog {
 		res.Log = res.Log[len(res.Log)-task.MaxLog:]
 	}

@@ -34,7 +34,7 @@ func (e *Engine) full() bool {
 
 // add hands over one end.
 func (f *results) add(r *run) {
-	r.bytes = len(r.end.Result) + len(r.end.Log)
+	r.bytes = len(r.end.Result) + len(r.end.Log) + len(r.end.Delivery)
 	f.bytes.Add(int64(r.bytes))
 	f.n.Add(1)
 	f.mu.Lock()
@@ -183,14 +183,14 @@ func (e *Engine) halve(batch []*run, fb task.FinishBatch, err error) {
 		return
 	}
 	end := &batch[0].end
-	if end.Result == nil && end.Log == nil && end.ErrCode == "result_refused" {
+	if end.Result == nil && end.Log == nil && end.Delivery == nil && end.ErrCode == "result_refused" {
 		e.log.Error("end cannot be stored; the task is released as lost", "task", end.TaskID, "err", err)
 		e.keepRow(batch[0].claim)
 		e.chores.add(chore{r: batch[0], do: releaseLost})
 		e.forgetClaims(fb.Emptied)
 		return
 	}
-	end.Result, end.Log, end.ErrCode, end.ErrMessage = nil, nil, "result_refused", "the store refused what the handler reported"
+	end.Result, end.Log, end.Delivery, end.ErrCode, end.ErrMessage = nil, nil, nil, "result_refused", "the store refused what the handler reported"
 	e.flush(batch, fb)
 }
 
@@ -251,7 +251,7 @@ func (e *Engine) count(batch []*run) {
 	retried, n := 0, 0
 	last := tally{}
 	for _, r := range batch {
-		if r.end.Fenced {
+		if r.end.Fenced || r.end.Await && r.end.Final == task.Waiting {
 			continue
 		}
 		if t := (tally{r.lane.Queue, r.end.Outcome}); t != last {

@@ -84,6 +84,8 @@ type request struct {
 	header http.Header
 	body   []byte // may be nil
 	legacy bool   // of a surface: see Gate
+	keep   bool   // a first success is kept for inspection too
+	secret string // a value that no header may be shown with
 }
 
 // exchange makes the call and reads its answer.
@@ -119,6 +121,9 @@ func (c *caller) send(ctx context.Context, job *worker.Job, r *request, judge fu
 	res := judge(&a)
 	complete(&res, &a)
 	c.Metrics.Callback(outcome(res), took)
+	if res.Outcome != task.OutcomeSucceeded || res.AwaitMs > 0 || job.Epoch > 1 || r.keep {
+		res.Delivery, res.Keep = describe(r, &a, took), r.keep
+	}
 	return res
 }
 
@@ -163,7 +168,11 @@ func complete(res *task.Result, a *Answer) {
 func judge(a *Answer) task.Result {
 	switch {
 	case a.Status >= 200 && a.Status <= 299 && a.Code == "":
-		return task.Result{Outcome: task.OutcomeSucceeded, HTTPStatus: int16(a.Status), Body: a.Body, Truncated: a.Truncated}
+		res := task.Result{Outcome: task.OutcomeSucceeded, HTTPStatus: int16(a.Status), Body: a.Body, Truncated: a.Truncated}
+		if a.Status == http.StatusAccepted {
+			res.AwaitMs = completeWithin(a.Header)
+		}
+		return res
 	case a.Code != "":
 		return a.Failed()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -28,11 +29,12 @@ type Opener interface {
 
 // Callback runs one kind of callbacks: kind callback itself, or that of a surface.
 type Callback struct {
-	caller  caller
-	dialect Dialect
-	legacy  bool
-	apps    Apps
-	box     Opener
+	caller   caller
+	dialect  Dialect
+	legacy   bool
+	anywhere bool // each call names its URL: the app needs none
+	apps     Apps
+	box      Opener
 
 	mu    sync.Mutex
 	known map[int32]*target
@@ -44,6 +46,8 @@ type target struct {
 	Target
 	auth   string // of the URL's name and password; empty: none
 	secret signature.Secret
+	older  signature.Secret // signs too while both are valid; nil: there is none
+	overAt int64            // when it ends, by the database's clock
 	reject *task.Result
 	until  time.Duration // since Callback.start
 }
@@ -55,8 +59,9 @@ func NewCallback(o Options, apps Apps, box Opener) *Callback {
 
 // NewCallbackKind makes the runner of a surface's kind of callbacks.
 func NewCallbackKind(o Options, apps Apps, box Opener, d Dialect) *Callback {
+	_, anywhere := d.(completion)
 	_, ours := d.(native)
-	return &Callback{caller: newCaller(o), dialect: d, legacy: !ours, apps: apps, box: box, known: map[int32]*target{}, start: time.Now()}
+	return &Callback{caller: newCaller(o), dialect: d, legacy: !ours && !anywhere, anywhere: anywhere, apps: apps, box: box, known: map[int32]*target{}, start: time.Now()}
 }
 
 // Kind is the dialect's.
@@ -82,13 +87,22 @@ func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
 		return *bad
 	}
 	r.caller.identify(req.header, &job)
-	signature.SignHeader(req.header, "task_"+strconv.FormatInt(job.TaskID, 10), at, req.body, to.secret)
+	to.sign(req, "task_"+strconv.FormatInt(job.TaskID, 10), at)
 	return r.caller.send(ctx, &job, req, func(a *Answer) task.Result { return r.dialect.Judge(*a) })
+}
+
+// sign adds the Standard Webhooks headers: with the app's secret, and with the one before it while that is valid.
+func (t *target) sign(req *request, id string, at time.Time) {
+	if t.older != nil && at.UnixMilli() < t.overAt {
+		signature.SignHeader(req.header, id, at, req.body, t.secret, t.older)
+		return
+	}
+	signature.SignHeader(req.header, id, at, req.body, t.secret)
 }
 
 // request is what is sent of a dialect's call. Name and password of the target's URL go to no other one.
 func (r *Callback) request(to *target, call *Call) (*request, *task.Result) {
-	req := &request{method: call.Method, url: to.URL, header: call.Header, body: call.Body, legacy: r.legacy}
+	req := &request{method: call.Method, url: to.URL, header: call.Header, body: call.Body, legacy: r.legacy, keep: to.App.KeepDeliveries, secret: to.Secret}
 	if req.method == "" {
 		req.method = http.MethodPost
 	}
@@ -140,11 +154,14 @@ func (r *Callback) target(ctx context.Context, appID int32) (*target, error) {
 
 // resolve checks an app's settings once.
 func (r *Callback) resolve(app task.App) *target {
-	if app.CallbackURL == "" {
+	if app.CallbackURL == "" && !r.anywhere {
 		return refuse("no_callback_url", "the app "+app.Name+" has no callback URL")
 	}
 	u, wrong := parseURL(app.CallbackURL)
-	if wrong != nil {
+	switch {
+	case r.anywhere:
+		u = &url.URL{} // each names its own
+	case wrong != nil:
 		return refuse("no_callback_url", "the callback URL of the app "+app.Name+" "+wrong.Message)
 	}
 	plain, err := r.box.Open(app.Secret)
@@ -156,7 +173,16 @@ func (r *Callback) resolve(app task.App) *target {
 		return refuse("no_signing_secret", "the app "+app.Name+" has no usable signing secret")
 	}
 	auth := takeUser(u)
-	return &target{Target: Target{App: app, URL: u, Secret: string(plain)}, auth: auth, secret: secret}
+	t := &target{Target: Target{App: app, URL: u, Secret: string(plain)}, auth: auth, secret: secret}
+	if len(app.OldSecret) > 0 && app.OldSecretUntil > r.caller.Clock.Now() {
+		// One that cannot be opened any more signs nothing: the new one does.
+		if plain, err := r.box.Open(app.OldSecret); err == nil {
+			if t.older, err = signature.ParseSecret(string(plain)); err == nil {
+				t.overAt = app.OldSecretUntil
+			}
+		}
+	}
+	return t
 }
 
 // refuse is a target that takes nothing; no retry can help.

@@ -86,7 +86,11 @@ func TestADialectBuildsAndJudges(t *testing.T) {
 		{503, "later", http.Header{"Retry-After": {"7"}}, task.Result{Outcome: task.OutcomeFailed, HTTPStatus: 503, ErrCode: "http_503", ErrMessage: "later", RetryAfterMs: 7_000}},
 	} {
 		status, body, header = c.status, c.body, c.header
-		if got := runForm(t, s.URL, form{}); fmt.Sprint(got) != fmt.Sprint(c.want) {
+		got := runForm(t, s.URL, form{})
+		if got.Delivery == nil {
+			t.Errorf("%d: the call was not kept", c.status)
+		}
+		if got.Delivery = nil; fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%d: %+v, want %+v", c.status, got, c.want)
 		}
 	}
