@@ -74,17 +74,33 @@ func (f *fields) timeWords() string {
 	if n <= mostTimes && f.hour != allHours {
 		return "At " + join(f.times())
 	}
-	var words string
-	switch {
-	case f.second != 1:
-		words = withinWords(f.second, "second")
-		if f.minute != allSixty {
-			words += " of " + strings.ToLower(withinWords(f.minute, "minute")[:1]) + withinWords(f.minute, "minute")[1:]
-		}
-	default:
-		words = withinWords(f.minute, "minute")
+	if f.second == 1 {
+		return withinWords(f.minute, "minute") + f.hourWords()
 	}
-	return words + f.hourWords()
+	return withinWords(f.second, "second") + f.minuteWords() + f.hourWords()
+}
+
+// minuteWords describes minutes after seconds.
+func (f *fields) minuteWords() string {
+	_, even := evenStep(f.second, 60)
+	if f.minute == allSixty {
+		if even {
+			return ""
+		}
+		return " of every minute"
+	}
+	if step, ok := evenStep(f.minute, 60); ok {
+		return " of every " + ordinal(step) + " minute"
+	}
+	return " of " + listWords(f.minute, "minute")
+}
+
+// listWords writes minute 5, minutes 5 and 10, minutes 5 to 10.
+func listWords(set uint64, unit string) string {
+	if bits.OnesCount64(set) > 1 {
+		unit += "s"
+	}
+	return unit + " " + join(valuesOf(set, nil))
 }
 
 // times lists the times of day.
@@ -92,9 +108,6 @@ func (f *fields) times() []string {
 	var times []string
 	for at, ok := f.timeFrom(0); ok; at, ok = f.timeFrom(at + 1) {
 		times = append(times, clock(int64(at)))
-		if at+1 == secondsADay {
-			break
-		}
 	}
 	return times
 }
@@ -107,11 +120,7 @@ func withinWords(set uint64, unit string) string {
 	if step, ok := evenStep(set, 60); ok {
 		return fmt.Sprintf("Every %d %ss", step, unit)
 	}
-	values := valuesOf(set, nil)
-	if len(values) == 1 {
-		return "At " + unit + " " + values[0]
-	}
-	return "At " + unit + "s " + join(values)
+	return "At " + listWords(set, unit)
 }
 
 // evenStep finds the n of a set that is 0, n, 2n, … up to the size, when the size is a multiple of n.
@@ -133,21 +142,15 @@ func evenStep(set uint64, size int) (int, bool) {
 // hourWords describes hours after seconds or minutes.
 func (f *fields) hourWords() string {
 	if f.hour == allHours {
-		if bits.OnesCount64(f.minute) == 1 || f.second == 1 && f.minute != allSixty {
-			if _, even := evenStep(f.minute, 60); !even {
-				return " of every hour"
-			}
+		if _, even := evenStep(f.minute, 60); even || f.minute == allSixty {
+			return ""
 		}
-		return ""
+		return " of every hour"
 	}
 	if step, ok := evenStep(uint64(f.hour), 24); ok {
 		return fmt.Sprintf(" of every %s hour from 00:00 on", ordinal(step))
 	}
-	values := valuesOf(uint64(f.hour), nil)
-	if len(values) == 1 {
-		return " of hour " + values[0]
-	}
-	return " of hours " + join(values)
+	return " of " + listWords(uint64(f.hour), "hour")
 }
 
 var (
@@ -201,11 +204,7 @@ func monthDayWords(set uint32) string {
 	if set == 1<<32-2 {
 		return ""
 	}
-	values := valuesOf(uint64(set), nil)
-	if len(values) == 1 {
-		return "on day " + values[0] + " of the month"
-	}
-	return "on days " + join(values) + " of the month"
+	return "on " + listWords(uint64(set), "day") + " of the month"
 }
 
 func weekdayWords(set uint8) string {

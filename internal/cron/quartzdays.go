@@ -206,6 +206,7 @@ func (r *reader) quartzYear(f *fields) error {
 			last = LastYear
 		}
 	}
+	f.anyYear = f.anyYear || open && first == FirstYear && step == 1
 	f.addYears(first, last, step)
 	return nil
 }
