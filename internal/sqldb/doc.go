@@ -17,6 +17,20 @@
 // wait together, each failing alone, so that submits, claims and finishes of one moment share one fsync. Readers have
 // connections that cannot write.
 //
+// # Schedules
+//
+// A slot's row is the trigger: it is inserted by the transaction that creates its task and moves the schedule on (Fire), under
+// the lock of the schedule's row and compared with what the caller had read. So of any number of schedulers one wins, and a
+// crash leaves all of it or nothing. The task is written by the statements of Submit.
+//
+// Rows of schedules come first in the order of locks, by id: only transactions that begin with them touch them (Fire,
+// ReleaseSlot, changes, Settle), and nobody who holds anything else ever waits for one. Idempotency alone comes before them,
+// when a schedule is created. Behind them: slots, held slots, tasks that are cancelled, then everything in Submit's order. Whoever
+// ends a task updates its row in schedule_runs, after tasks and before keys, and never locks the schedule: the scheduler
+// counts ended runs later (Settle). What runs and what waits is read without locks, because only holders of the schedule's
+// row add to it; a run that ends at the same moment ended afterwards. cancel_previous releases unique keys before it takes
+// them, as Finish does after tasks; should that meet a Submit that replaces the same task, one of them is repeated.
+//
 // # What a caller can rely on
 //
 // Every exported function is one transaction or a plain read. A database that cannot be reached is *task.Error of kind

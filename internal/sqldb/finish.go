@@ -15,7 +15,7 @@ import (
 var errShort = errors.New("a group matched fewer tasks than it named")
 
 // extraFlags are those of tasks whose end brings more with it than their row and a count.
-const extraFlags = task.HasUnique | task.HasCompletion | task.InWorkflow
+const extraFlags = task.HasUnique | task.HasCompletion | task.InWorkflow | task.TracksSchedule
 
 // Finish commits what a worker's attempts ended with (protocol section 2, FINISH): one guarded UPDATE per group of equal
 // outcome, epoch and status. Only when a group matches fewer rows than it names does it look: the transaction is rolled
@@ -348,8 +348,13 @@ func (s *Store) finishTasksSQL(g *finishGroup, worker, now int64) string {
 	if g.to == task.Succeeded {
 		clear |= (task.HasResult | task.Truncated) &^ g.set // of an earlier success that was re-opened
 	}
-	x := newText(3 * len(g.ids)).s("UPDATE tasks").s(s.force()).s(" SET state=").n(int64(g.to)).s(",reason=").n(int64(g.reason)).
-		s(",http_status=").n(int64(g.status)).s(",flags=(flags&").n(without(clear)).s(")|").n(int64(g.set))
+	x := newText(3 * len(g.ids)).s("UPDATE tasks").s(s.force()).s(" SET state=").n(int64(g.to)).s(",reason=")
+	if g.to == task.Cancelled && g.reason == task.ByUser { // the worker cannot tell who asked: the mark does (askToEnd)
+		x.s("CASE reason WHEN ").n(int64(task.BySchedule)).s(" THEN ").n(int64(task.BySchedule)).s(" ELSE ").n(int64(task.ByUser)).s(" END")
+	} else {
+		x.n(int64(g.reason))
+	}
+	x.s(",http_status=").n(int64(g.status)).s(",flags=(flags&").n(without(clear)).s(")|").n(int64(g.set))
 	if g.counts {
 		x.s(",failures=failures+1")
 	}

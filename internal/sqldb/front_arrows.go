@@ -204,6 +204,11 @@ func (s *Store) reopen(ctx context.Context, t tx, row *task.Task, bell task.Bell
 			return err
 		}
 	}
+	if row.Flags.Has(task.TracksSchedule) {
+		if err := s.reopenRun(ctx, t, row.ID); err != nil {
+			return err
+		}
+	}
 	return insertBells(ctx, t, []task.Bell{bell})
 }
 

@@ -171,7 +171,7 @@ func (x *front) count(table string) int {
 	return n
 }
 
-func wantKind(t *testing.T, err error, kind task.Kind, code string) *task.Error {
+func wantKind(t testing.TB, err error, kind task.Kind, code string) *task.Error {
 	t.Helper()
 	var e *task.Error
 	if !errors.As(err, &e) || e.Kind != kind || code != "" && e.Code != code {

@@ -15,21 +15,27 @@ const (
 	byID      listMode = 'i' // tasks or a table of ids, newest first
 	byDue     listMode = 'd' // bells in due order
 	byRunning listMode = 'r' // claims
+
+	schedulesByID listMode = 's' // schedules, newest first
+	slotsByTime   listMode = 'l' // slots of a schedule, newest slot first
 )
 
 // cursor is a position in a list. It is opaque to clients, but not secret: it can only skip tasks of a list that the
 // caller may read anyway.
 type cursor struct {
 	mode listMode
-	id   int64 // byID, byRunning: the next tasks have smaller ids. byDue: within bell, larger ids
-	due  int64 // byDue
+	id   int64 // byID, byRunning, schedulesByID: the next ones have smaller ids. byDue: within bell, larger ids. slotsByTime: within due, smaller origins
+	due  int64 // byDue, slotsByTime
 	bell int64
 }
+
+// long reports whether cursors of the mode hold more than an id.
+func (m listMode) long() bool { return m == byDue || m == slotsByTime }
 
 func (c cursor) encode() string {
 	b := []byte{1, byte(c.mode)}
 	b = binary.AppendVarint(b, c.id)
-	if c.mode == byDue {
+	if c.mode.long() {
 		b = binary.AppendVarint(b, c.due)
 		b = binary.AppendVarint(b, c.bell)
 	}
@@ -52,7 +58,7 @@ func decodeCursor(text string, mode listMode) (c cursor, ok bool, err error) {
 	}
 	c.mode, b = mode, b[2:]
 	fields := []*int64{&c.id}
-	if mode == byDue {
+	if mode.long() {
 		fields = append(fields, &c.due, &c.bell)
 	}
 	for _, f := range fields {

@@ -11,4 +11,7 @@ var (
 	_ control.Store   = (*sqldb.Store)(nil)
 	_ worker.Store    = (*sqldb.Store)(nil)
 	_ scheduler.Store = (*sqldb.Store)(nil)
+
+	_ control.ScheduleStore   = (*sqldb.Store)(nil)
+	_ scheduler.ScheduleStore = (*sqldb.Store)(nil)
 )

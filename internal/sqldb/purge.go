@@ -67,6 +67,7 @@ type purging struct {
 	kept  []int64 // those that may have a result
 	named []int64 // those with labels
 	keyed []int64 // those that had a unique key
+	runs  []int64 // those that a schedule keeps track of
 	ends  map[endKey][]int64
 }
 
@@ -89,6 +90,9 @@ func (p *purging) add(one *task.Task) {
 	}
 	if one.Flags.Has(task.HasUnique) {
 		p.keyed = append(p.keyed, one.ID)
+	}
+	if one.Flags.Has(task.TracksSchedule) {
+		p.runs = append(p.runs, one.ID)
 	}
 	if one.State != task.Succeeded {
 		if p.ends == nil {
@@ -116,6 +120,7 @@ func (p *purging) run(ctx context.Context) error {
 		{listDelete{table: "results", column: "id"}, p.kept},
 		{listDelete{table: "attempts", column: "task_id"}, p.tried},
 		{listDelete{table: "task_labels", index: "id", column: "id"}, p.named},
+		{listDelete{table: "schedule_runs", column: "task_id"}, p.runs},
 	} {
 		if _, err := p.s.deleteIDs(ctx, p.t, one.del, one.ids); err != nil {
 			return err

@@ -242,10 +242,13 @@ func (r *releasing) decide(row *runningRow, policies map[int64]task.RetryPolicy)
 	failures, cancelled, u := int(row.Failures), row.CancelAt != 0, rand.Float64()
 	if r.cause == task.CauseReleased {
 		row.next = task.Decide(task.Result{Outcome: task.OutcomeReleased}, policy, failures, row.ExpiresAt, r.now, cancelled, u)
-		return
+	} else {
+		row.next = task.DecideLost(policy, failures, int(row.Losses), row.ExpiresAt, r.now, cancelled, u)
+		r.set.of(row.AppID, row.LaneID, row.KindID).lost++
 	}
-	row.next = task.DecideLost(policy, failures, int(row.Losses), row.ExpiresAt, r.now, cancelled, u)
-	r.set.of(row.AppID, row.LaneID, row.KindID).lost++
+	if row.next.To == task.Cancelled && row.Reason == task.BySchedule { // askToEnd
+		row.next.Reason = task.BySchedule
+	}
 }
 
 // releaseKey is what rows of one UPDATE have in common.

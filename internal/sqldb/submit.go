@@ -37,6 +37,25 @@ type submit struct {
 //
 // When the connection dies at COMMIT a task id of the flush is looked up, because its bell may be claimed and gone.
 func (s *Store) Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, error) {
+	u, err := s.newSubmit(ctx, reqs)
+	if err != nil {
+		return nil, err
+	}
+	err = s.writeSettled(ctx, u.run, u.committed)
+	if duplicate(err) && u.parts() {
+		err = s.writeSettled(ctx, u.run, u.committed) // another replay of the batch was first: its items are there now
+	}
+	if err != nil {
+		return nil, u.failed(err)
+	}
+	s.metrics.Submitted(len(u.created))
+	s.metrics.Flush("submit", len(u.created))
+	return u.bells, nil
+}
+
+// newSubmit takes what a flush needs before its transaction: the bell sizes, its part of the tasks that are rung alone, and
+// ids for its bells.
+func (s *Store) newSubmit(ctx context.Context, reqs []*task.Request) (*submit, error) {
 	u := &submit{s: s, reqs: reqs, now: s.now(), writer: s.statsWriter(), asked: make([][]int64, len(reqs))}
 	var err error
 	if u.sizes, err = s.bellSizes(ctx); err != nil {
@@ -70,19 +89,8 @@ func (s *Store) Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, 
 	if tasks > task.MaxFlushTasks {
 		return nil, fmt.Errorf("submit: %d tasks in one flush", tasks)
 	}
-	if u.bellID, err = s.runIDs(ctx, u.bellsAtMost(delayed)); err != nil {
-		return nil, err
-	}
-	err = s.writeSettled(ctx, u.run, u.committed)
-	if duplicate(err) && u.parts() {
-		err = s.writeSettled(ctx, u.run, u.committed) // another replay of the batch was first: its items are there now
-	}
-	if err != nil {
-		return nil, u.failed(err)
-	}
-	s.metrics.Submitted(len(u.created))
-	s.metrics.Flush("submit", len(u.created))
-	return u.bells, nil
+	u.bellID, err = s.runIDs(ctx, u.bellsAtMost(delayed))
+	return u, err
 }
 
 // bellsAtMost is how many bells the flush can need: planned as if every task was created.
@@ -119,20 +127,28 @@ func (u *submit) run(ctx context.Context, t tx) error {
 		return err
 	}
 	var set statSet
-	for rest := u.todo; len(rest) > 0; {
-		var round []*task.Submission
-		round, rest = u.round(rest)
-		if err := u.insertRound(ctx, t, round, &set); err != nil {
-			return err
-		}
+	if err := u.insert(ctx, t, &set); err != nil {
+		return err
 	}
 	if err := u.forgetRefused(ctx, t); err != nil {
 		return err
 	}
+	return u.s.addStats(ctx, t, u.now, u.writer, &set)
+}
+
+// insert writes what is to do, in rounds of different unique keys, and counts what was created.
+func (u *submit) insert(ctx context.Context, t tx, set *statSet) error {
+	for rest := u.todo; len(rest) > 0; {
+		var round []*task.Submission
+		round, rest = u.round(rest)
+		if err := u.insertRound(ctx, t, round, set); err != nil {
+			return err
+		}
+	}
 	for _, sub := range u.created {
 		set.of(sub.AppID, sub.LaneID, sub.KindID).submitted++
 	}
-	return u.s.addStats(ctx, t, u.now, u.writer, &set)
+	return nil
 }
 
 func (u *submit) begin() {

@@ -26,7 +26,7 @@ type ending struct {
 
 // terminate does everything that the end of tasks brings with it besides their rows, which the caller has just updated in
 // the same transaction: it releases the unique keys that end with the task, files failed and cancelled tasks for the lists
-// of those states, leaves a delivery behind for those that have a completion URL, and counts. It is the only place of such extras, so that no way into a final state can forget one; a
+// of those states, tells schedules that keep track of their runs, leaves a delivery behind for those that have a completion URL, and counts. It is the only place of such extras, so that no way into a final state can forget one; a
 // task with flags = 0 that succeeded costs no statement.
 func (s *Store) terminate(ctx context.Context, t tx, now int64, ends []ending) error {
 	var set statSet
@@ -39,7 +39,7 @@ func (s *Store) terminate(ctx context.Context, t tx, now int64, ends []ending) e
 // terminateInto is terminate for callers that write the counters themselves, as their last statement.
 func (s *Store) terminateInto(ctx context.Context, t tx, now int64, ends []ending, set *statSet) error {
 	filed := 0
-	keyed, heard := false, false
+	keyed, tracked, heard := false, false, false
 	for i := range ends {
 		e := &ends[i]
 		row := set.of(e.app, e.lane, e.kind)
@@ -54,10 +54,16 @@ func (s *Store) terminateInto(ctx context.Context, t tx, now int64, ends []endin
 			filed++
 		}
 		keyed = keyed || e.flags.Has(task.HasUnique)
+		tracked = tracked || e.flags.Has(task.TracksSchedule)
 		heard = heard || e.flags.Has(task.HasCompletion)
 	}
 	if filed > 0 {
 		if err := s.fileEnds(ctx, t, now, ends); err != nil {
+			return err
+		}
+	}
+	if tracked {
+		if err := s.endRuns(ctx, t, ends); err != nil {
 			return err
 		}
 	}

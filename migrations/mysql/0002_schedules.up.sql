@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS slots (
   fired_at BIGINT NOT NULL,
   detail VARCHAR(255) NOT NULL,
   PRIMARY KEY (schedule_id, origin, slot_at),
-  KEY newest (schedule_id, slot_at, origin)
+  KEY newest (schedule_id, slot_at, origin),
+  KEY fired (fired_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Slots whose outcome is held, as long as it is.

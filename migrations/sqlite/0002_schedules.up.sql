@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS slots (
   PRIMARY KEY (schedule_id, origin, slot_at)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS slots_newest ON slots (schedule_id, slot_at, origin);
+CREATE INDEX IF NOT EXISTS slots_fired ON slots (fired_at);
 
 -- Slots whose outcome is held, as long as it is.
 CREATE TABLE IF NOT EXISTS held_slots (
