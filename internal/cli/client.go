@@ -59,6 +59,7 @@ type request struct {
 	body         []byte
 	// idempotency makes a POST safe to repeat. GETs are repeated without.
 	idempotency string
+	ifMatch     string // refuse unless it is still this version
 }
 
 // apiError is an answer that is not 2xx.
@@ -87,10 +88,13 @@ func (e *apiError) Error() string {
 	}
 	b.WriteString(")")
 	for _, f := range e.problem.Errors {
-		if text == f.Field+": "+f.Message {
-			continue // the only one, and said already
+		if text != f.Field+": "+f.Message { // else it is the only one, and said already
+			fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Message)
 		}
-		fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Message)
+		b.WriteString(caret(f.Place))
+	}
+	if e.problem.ScheduleID != 0 {
+		fmt.Fprintf(&b, "\n  the other schedule: %s", e.problem.ScheduleID)
 	}
 	if e.problem.TaskID != 0 && !slices.Contains(strings.Split(e.path, "/"), e.problem.TaskID.String()) {
 		fmt.Fprintf(&b, "\n  the other task: %s", e.problem.TaskID)
@@ -171,6 +175,9 @@ func (c *client) once(ctx context.Context, r request) ([]byte, error) {
 	req.Header.Set("Accept", "application/json")
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.ifMatch != "" {
+		req.Header.Set("If-Match", r.ifMatch)
 	}
 	if r.idempotency != "" {
 		req.Header.Set(apiv1.HeaderIdempotencyKey, r.idempotency)

@@ -50,6 +50,9 @@ type Store interface {
 	// Reopen is the explicit retry: failed and cancelled tasks, succeeded ones with force. Conflict for others, and
 	// when another task has its unique key.
 	Reopen(ctx context.Context, appID int32, id int64, force bool) (task.Bell, error)
+	// Complete ends an attempt that awaits it. Running in the report: its worker has not stored yet that it does. Conflict says
+	// why it comes to nothing.
+	Complete(ctx context.Context, appID int32, c task.Completion) (task.CompletionReport, error)
 	// Abandon closes a zombie at once. Conflict when the task is none. The bell is set when it is retried.
 	Abandon(ctx context.Context, appID int32, id int64) (*task.Bell, error)
 
@@ -74,6 +77,8 @@ type Store interface {
 	RevokeAPIKey(ctx context.Context, appID int32, id int64) error
 	// TakeBootstrapKey makes the app default if it is missing and replaces its bootstrap key by this hash.
 	TakeBootstrapKey(ctx context.Context, a task.App, hash [32]byte, hint string) error
+
+	ScheduleStore
 
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error

@@ -44,15 +44,16 @@ type LaneTable interface {
 // Service is the use cases. Its methods may be called at once from many goroutines. Errors are *task.Error wherever a
 // client can do something about them; anything else is an internal fault.
 type Service struct {
-	store   Store
-	ringer  Ringer
-	clock   Clock
-	signals Signals
-	table   LaneTable
-	checks  map[string]func([]byte) []task.FieldError
-	secrets Secrets
-	broker  func() bool
-	log     *slog.Logger
+	store     Store
+	schedules ScheduleStore
+	ringer    Ringer
+	clock     Clock
+	signals   Signals
+	table     LaneTable
+	checks    map[string]func([]byte) []task.FieldError
+	secrets   Secrets
+	broker    func() bool
+	log       *slog.Logger
 
 	openRegistration bool
 
@@ -66,7 +67,7 @@ type Service struct {
 
 // New makes a service and starts its flusher and its poller; it does no I/O. Close ends them.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, table: o.Lanes, checks: o.Checks,
+	s := &Service{store: o.Store, schedules: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, table: o.Lanes, checks: o.Checks,
 		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger, openRegistration: o.OpenRegistration}
 	if s.log == nil {
 		s.log = slog.Default()

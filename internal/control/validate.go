@@ -78,6 +78,11 @@ func check(in *Input, now int64, f *faults) {
 	if in.Retry != nil {
 		checkRetry(in.Retry, f)
 	}
+	if in.CompletionURL.Set {
+		if msg := checkURL(in.CompletionURL.V); msg != "" {
+			f.add("completionUrl", "format", msg)
+		}
+	}
 }
 
 func checkPayloadSize(in *Input, f *faults) {
@@ -289,6 +294,26 @@ func parseUniqueScope(s string) (task.UniqueScope, bool) {
 		return task.ScopeForever, true
 	}
 	return 0, false
+}
+
+// UniqueScopeName is the scope on the wire.
+func UniqueScopeName(s task.UniqueScope) string {
+	for _, name := range [...]string{"until_due", "until_started", "until_finished", "window", "forever"} {
+		if x, _ := parseUniqueScope(name); x == s {
+			return name
+		}
+	}
+	return ""
+}
+
+// UniqueConflictName is what happens when a key is taken, on the wire.
+func UniqueConflictName(c task.UniqueConflict) string {
+	for _, name := range [...]string{"reject", "keep", "replace"} {
+		if x, _ := parseUniqueConflict(name); x == c {
+			return name
+		}
+	}
+	return ""
 }
 
 func parseUniqueConflict(s string) (task.UniqueConflict, bool) {

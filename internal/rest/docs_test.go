@@ -49,7 +49,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 
 func TestEveryFieldOfATaskIsDocumented(t *testing.T) {
 	text := reference(t)
-	for _, v := range []any{apiv1.Submit{}, apiv1.Task{}, apiv1.Attempt{}, apiv1.Verdict{}, apiv1.Queue{}, apiv1.Worker{}, apiv1.RunningTask{}, apiv1.Stack{}, apiv1.Goroutine{}, apiv1.Frame{}, apiv1.App{}, apiv1.Key{}} {
+	for _, v := range []any{apiv1.Submit{}, apiv1.Task{}, apiv1.Attempt{}, apiv1.FieldError{}, apiv1.Place{}, apiv1.Verdict{}, apiv1.Queue{}, apiv1.Worker{}, apiv1.RunningTask{}, apiv1.Stack{}, apiv1.Goroutine{}, apiv1.Frame{}, apiv1.App{}, apiv1.Key{}} {
 		for _, name := range members(v) {
 			if !regexp.MustCompile(`\b` + name + `\b`).MatchString(text) {
 				t.Errorf("docs/api.md does not name %s of %T", name, v)
@@ -78,4 +78,27 @@ func reference(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+// The page on schedules has a line for every field of a request, and names every field of an answer.
+func TestEveryFieldOfAScheduleIsDocumented(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/schedules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(raw)
+	for prefix, v := range map[string]any{"": apiv1.ScheduleInput{}, "spec.": apiv1.ScheduleSpec{}, "misfire.": apiv1.ScheduleMisfire{}} {
+		for _, name := range members(v) {
+			if name != "misfire" && !strings.Contains(text, "| `"+prefix+name+"` |") {
+				t.Errorf("docs/schedules.md has no line for %s%s", prefix, name)
+			}
+		}
+	}
+	for _, v := range []any{apiv1.Schedule{}, apiv1.Slot{}, apiv1.Place{}} {
+		for _, name := range members(v) {
+			if !regexp.MustCompile(`\b` + name + `\b`).MatchString(text) {
+				t.Errorf("docs/schedules.md does not name %s of %T", name, v)
+			}
+		}
+	}
 }

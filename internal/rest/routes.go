@@ -73,6 +73,20 @@ func (a *api) routes() []route {
 		{get, "/v1/tasks/:id/stack", []string{"app"}, a.taskStack},
 		{get, "/v1/tasks/:id/log", []string{"app", "attempt"}, a.taskLog},
 
+		{post, "/v1/schedules", []string{"app"}, a.createSchedule},
+		{get, "/v1/schedules", append(page, "app", "name", "paused"), a.listSchedules},
+		{post, "/v1/schedules/preview", nil, a.previewSchedule},
+		{get, "/v1/schedules/:id", []string{"app"}, a.getSchedule},
+		{put, "/v1/schedules/:id", []string{"app"}, a.replaceSchedule},
+		{del, "/v1/schedules/:id", []string{"app"}, a.deleteSchedule},
+		{post, "/v1/schedules/:id/pause", []string{"app"}, a.pauseSchedule},
+		{post, "/v1/schedules/:id/resume", []string{"app"}, a.resumeSchedule},
+		{post, "/v1/schedules/:id/trigger", []string{"app"}, a.triggerSchedule},
+		{post, "/v1/schedules/:id/skip-next", []string{"app"}, a.skipNextSlot},
+		{post, "/v1/schedules/:id/backfill", []string{"app"}, a.backfillSchedule},
+		{get, "/v1/schedules/:id/slots", append(page, "app", "from", "to", "outcome"), a.listSlots},
+		{get, "/v1/schedules/:id/preview", []string{"app", "count", "from"}, a.previewStored},
+
 		{get, "/v1/kinds", page, a.listKinds},
 		{put, "/v1/kinds/:name", nil, a.declareKind},
 

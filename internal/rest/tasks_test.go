@@ -134,7 +134,7 @@ func TestUnknownTasksAndParameters(t *testing.T) {
 	w.do("POST", "/v1/tasks/"+id+"/cancel", `{"now":true}`).refused(422, "now", "unknown_field")
 	w.do("POST", "/v1/tasks/"+id+"/retry", `{"now":true}`).refused(422, "now", "unknown_field")
 	w.do("POST", "/v1/tasks/"+id+"/retry", `{"force":1}`).refused(422, "force", "type")
-	w.do("POST", "/v1/schedules", `{}`).want(404)
+	w.do("POST", "/v1/workflows", `{}`).want(404)
 	w.do("DELETE", "/v1/tasks/"+id, "").want(405)
 }
 

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/taskweir/taskweir/pkg/apiv1"
+)
+
+func (s *scheduleCommands) printSchedules(list []apiv1.Schedule) error {
+	var rows [][]string
+	for _, x := range list {
+		rows = append(rows, []string{x.ID.String(), x.Name, scheduleState(x), local(x.NextAt), x.Task.Kind, x.Overlap, shorten(x.Description, 80)})
+	}
+	return s.table("ID NAME STATE NEXT KIND OVERLAP WHEN", rows)
+}
+
+func scheduleState(x apiv1.Schedule) string {
+	switch {
+	case x.PausedReason != nil:
+		return "paused (" + *x.PausedReason + ")"
+	case x.NextAt == 0:
+		return "ended"
+	}
+	return "active"
+}
+
+// printSchedule shows one whole.
+func (s *scheduleCommands) printSchedule(x apiv1.Schedule) {
+	failures := ""
+	if x.ConsecutiveFailures > 0 || x.MaxConsecutiveFailures > 0 {
+		failures = fmt.Sprintf("%d in a row", x.ConsecutiveFailures)
+	}
+	if x.MaxConsecutiveFailures > 0 {
+		failures += fmt.Sprintf(", paused at %d", x.MaxConsecutiveFailures)
+	}
+	jitter := ""
+	if x.JitterMs > 0 {
+		jitter = "up to " + milliseconds(x.JitterMs)
+	}
+	t := x.Task
+	timeout := milliseconds(t.TimeoutMs)
+	if t.TimeoutMs < 0 {
+		timeout = "none"
+	}
+	unique := ""
+	if t.UniqueKey != nil {
+		unique = *t.UniqueKey + ", " + *t.UniqueScope + ", " + *t.UniqueOnConflict
+	}
+	s.fields([][2]string{
+		{"id", fmt.Sprintf("%s, version %d", x.ID, x.Version)}, {"name", x.Name}, {"state", scheduleState(x)}, {"next", local(x.NextAt)},
+		{"when", x.Description}, {"spec", specText(x.Spec)}, {"zone", x.Zone}, {"clock change", "gap " + x.DSTGap + ", overlap " + x.DSTOverlap},
+		{"misfire", x.Misfire.Policy + ", up to " + milliseconds(x.Misfire.MaxAgeMs) + " late"}, {"overlap", x.Overlap}, {"jitter", jitter},
+		{"start", local(x.StartAt)}, {"end", local(x.EndAt)}, {"failures", failures}, {"labels", labelText(x.Labels)}, {"app", x.App},
+		{"created", local(x.CreatedAt)}, {"updated", local(x.UpdatedAt)},
+		{"task", strings.Join([]string{t.Kind, t.Queue, t.Priority}, ", ")}, {"timeout", timeout},
+		{"retries", fmt.Sprintf("%d, %s", t.Retry.Max, t.Retry.Policy)}, {"unique key", unique}, {"task labels", labelText(t.Labels)},
+		{"payload", shorten(string(t.Payload), 2000)},
+	})
+}
+
+func specText(s apiv1.ScheduleSpecInForce) string {
+	switch {
+	case s.Cron != "":
+		return s.Cron + " (" + s.Dialect + ")"
+	case s.EveryMs != 0:
+		return "every " + milliseconds(s.EveryMs)
+	}
+	return "at " + s.At.String()
+}
+
+func (s *scheduleCommands) printSlots(slots []apiv1.Slot) error {
+	var rows [][]string
+	for _, x := range slots {
+		origin, at, id, detail := x.Origin, local(x.Slot), "", ""
+		if x.Backfill != 0 {
+			origin += " " + x.Backfill.String()
+		}
+		if x.Count > 1 {
+			at = fmt.Sprintf("%s … %s (%d)", at, local(x.LastSlot), x.Count)
+		}
+		if x.TaskID != 0 {
+			id = x.TaskID.String()
+		}
+		if x.Detail != nil {
+			detail = shorten(*x.Detail, 80)
+		}
+		rows = append(rows, []string{at, x.Outcome, origin, id, local(x.FiredAt), detail})
+	}
+	return s.table("SLOT OUTCOME ORIGIN TASK DECIDED DETAIL", rows)
+}
+
+// caret shows a text and ^^^ under the place that a rule refused; empty when there is none.
+func caret(place *apiv1.Place) string {
+	if place == nil {
+		return ""
+	}
+	runes := []rune(place.Text)
+	if place.At < 0 || place.Length < 0 || place.At+place.Length > len(runes) {
+		return ""
+	}
+	for i, r := range runes { // what is not one column wide would shift the line below
+		switch {
+		case r == '\t':
+			runes[i] = ' '
+		case r < ' ' || r >= 0x7f:
+			runes[i] = '?'
+		}
+	}
+	const indent = "\n    "
+	return indent + string(runes) + indent + strings.Repeat(" ", place.At) + strings.Repeat("^", max(1, place.Length))
+}

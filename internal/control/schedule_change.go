@@ -1,0 +1,272 @@
+package control
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/taskweir/taskweir/internal/schedule"
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+const (
+	// mostRaces bounds how often a change begins anew because the schedule fired or was changed meanwhile.
+	mostRaces = 20
+	// mostOwed bounds how many transactions of owed slots a change waits for. What is owed beyond them is skipped: whoever
+	// pauses a schedule because it fires too much must not have to wait until it has.
+	mostOwed = 4
+)
+
+var errScheduleBusy = &task.Error{Kind: task.Conflict, Code: schedule.CodeVersion, Message: "the schedule is being changed by others all the time; nothing was changed by this request"}
+
+// compiled reads a stored schedule.
+func compiled(row schedule.Row) (*schedule.Timetable, error) {
+	d, err := schedule.DecodeDefinition(row.Definition)
+	if err != nil {
+		return nil, fmt.Errorf("schedule %d: %w", row.ID, err)
+	}
+	t, err := schedule.Compile(d)
+	if err != nil {
+		return nil, fmt.Errorf("schedule %d: compile: %w", row.ID, err)
+	}
+	return t, nil
+}
+
+// carryOut does what a transaction leaves to do.
+func (s *Service) carryOut(ctx context.Context, w schedule.Written) {
+	if len(w.Bells) > 0 {
+		rungs := make([]task.Rung, len(w.Bells))
+		for i, b := range w.Bells {
+			rungs[i] = task.Rung{Bell: b}
+		}
+		s.ringer.Ring(rungs...)
+	}
+	for _, c := range w.Cancels {
+		s.signal(ctx, c.WorkerID, task.Signal{Kind: "cancel", TaskID: c.TaskID, Epoch: c.Epoch})
+	}
+}
+
+// ahead sets the first slot after now, and gives what of it must be written with the schedule itself: the slots of the next
+// 2 s, which nobody may find in time otherwise.
+func (s *Service) ahead(ctx context.Context, row *schedule.Row, t *schedule.Timetable, now int64) (*schedule.Fire, error) {
+	if row.Pause != schedule.NotPaused {
+		row.NextAt = schedule.Never
+		return nil, nil
+	}
+	plan := t.Plan(t.Next(now), now, task.MaxFlushTasks)
+	row.NextAt = plan.Next
+	return s.fire(ctx, row, t, plan)
+}
+
+// fire turns a plan into what the store writes; nil when it has no slots.
+func (s *Service) fire(ctx context.Context, row *schedule.Row, t *schedule.Timetable, plan schedule.Plan) (*schedule.Fire, error) {
+	if len(plan.Slots) == 0 {
+		return nil, nil
+	}
+	first, err := s.store.TaskIDs(ctx, len(plan.Slots))
+	if err != nil {
+		return nil, err
+	}
+	f := &schedule.Fire{ID: row.ID, Version: row.Version, AppID: row.AppID, From: row.NextAt, Next: plan.Next, Overlap: t.Overlap, Tracked: t.Tracked()}
+	for i, slot := range plan.Slots {
+		f.Shots = append(f.Shots, t.Shot(row, slot, first+int64(i)))
+	}
+	return f, nil
+}
+
+// fireOwed fires what a schedule owes up to now, as its scheduler would have in the same moment, so that a change that acts
+// after now loses no slot. lost says that somebody else was first: read the schedule again.
+func (s *Service) fireOwed(ctx context.Context, row *schedule.Row, t *schedule.Timetable, now int64) (lost bool, err error) {
+	if row.Pause != schedule.NotPaused {
+		return false, nil
+	}
+	for round := 0; row.NextAt <= now; round++ {
+		plan := upTo(now, t.Plan(row.NextAt, now, task.MaxFlushTasks))
+		if round >= mostOwed {
+			plan = skipped(t, row.NextAt, now)
+		}
+		f, err := s.fire(ctx, row, t, plan)
+		if err != nil {
+			return false, err
+		}
+		w, err := s.schedules.Fire(ctx, []*schedule.Fire{f})
+		if err != nil {
+			return false, err
+		}
+		s.carryOut(ctx, w)
+		if f.Lost {
+			return true, nil
+		}
+		row.NextAt = plan.Next
+	}
+	return false, nil
+}
+
+// upTo leaves out what a plan looks ahead: each slot is decided by itself, so that a plan may end anywhere.
+func upTo(now int64, p schedule.Plan) schedule.Plan {
+	for i, slot := range p.Slots {
+		if slot.At > now {
+			p.Slots, p.Next = p.Slots[:i], slot.At
+			break
+		}
+	}
+	return p
+}
+
+// skipped is every slot from next to now as one line of the history, skipped by the person who changed the schedule.
+func skipped(t *schedule.Timetable, next, now int64) schedule.Plan {
+	slot := schedule.Slot{Origin: schedule.Planned, At: next, Outcome: schedule.SkippedByUser, FiredAt: now}
+	for ; next <= now; next = t.Next(next) {
+		slot.LastAt, slot.Count = next, slot.Count+1
+	}
+	return schedule.Plan{Slots: []schedule.Slot{slot}, Next: next}
+}
+
+// change reads a schedule, asks the guard, fires what it owes up to now and writes what edit makes of it. It begins anew
+// when the schedule fired or was changed meanwhile.
+func (s *Service) change(ctx context.Context, p Principal, id int64, guard Guard,
+	write func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error)) (schedule.Row, error) {
+	for range mostRaces {
+		row, err := s.schedules.ScheduleByID(ctx, p.appID(), id)
+		if err != nil {
+			return row, err
+		}
+		if guard != nil {
+			if err := guard(row); err != nil {
+				return row, err
+			}
+		}
+		t, err := compiled(row)
+		if err != nil {
+			return row, err
+		}
+		now := s.clock.Now()
+		lost, err := s.fireOwed(ctx, &row, t, now)
+		if err != nil {
+			return row, err
+		}
+		if lost {
+			continue
+		}
+		got, w, err := write(row, t, now)
+		if task.CodeOf(err) == schedule.CodeVersion {
+			continue
+		}
+		if err != nil {
+			return row, err
+		}
+		s.carryOut(ctx, w)
+		return got, nil
+	}
+	return schedule.Row{}, errScheduleBusy
+}
+
+// ReplaceSchedule gives a schedule another definition, which acts from the next slot on: what has begun goes on, the tasks
+// that wait for slots after now are cancelled. Paused stays as it is unless the input says so. Needs scope manage.
+func (s *Service) ReplaceSchedule(ctx context.Context, p Principal, id int64, in *ScheduleInput, guard Guard) (Schedule, error) {
+	if err := p.need(task.ScopeManage); err != nil {
+		return Schedule{}, err
+	}
+	row, err := s.change(ctx, p, id, guard, func(row schedule.Row, _ *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+		owner, err := s.owner(ctx, p, row)
+		if err != nil {
+			return row, schedule.Written{}, err
+		}
+		t, err := s.definition(ctx, owner, in, now)
+		if err != nil {
+			return row, schedule.Written{}, err
+		}
+		after := row
+		after.Name = in.Name.V
+		if after.Definition, err = t.Encode(); err != nil {
+			return row, schedule.Written{}, err
+		}
+		if in.Paused.Set {
+			setPaused(&after, in.Paused.V)
+		}
+		return s.write(ctx, row, after, t, now)
+	})
+	if err != nil {
+		return Schedule{}, err
+	}
+	s.audit(p, "schedule.replace", "schedule", id, "version", row.Version)
+	return s.showSchedule(ctx, p, row)
+}
+
+// owner is the principal as the app that a schedule belongs to. The schedules of the system app are refused.
+func (s *Service) owner(ctx context.Context, p Principal, row schedule.Row) (Principal, error) {
+	if row.AppID != p.App.ID {
+		app, err := s.store.AppByID(ctx, row.AppID)
+		if err != nil {
+			return p, err
+		}
+		p.App, p.all = app, false
+	}
+	if p.App.Key == task.SystemApp {
+		return p, errSystemSchedule
+	}
+	return p, nil
+}
+
+// write stores a change that acts after now.
+func (s *Service) write(ctx context.Context, before, after schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+	after.Version, after.UpdatedAt = before.Version+1, now
+	fire, err := s.ahead(ctx, &after, t, now)
+	if err != nil {
+		return before, schedule.Written{}, err
+	}
+	return s.schedules.ChangeSchedule(ctx, before, after, now, fire)
+}
+
+// setPaused changes who paused a row. Resuming forgets its failures: else the first one would pause it again.
+func setPaused(row *schedule.Row, paused bool) {
+	switch {
+	case !paused:
+		row.Pause, row.Failures = schedule.NotPaused, 0
+	case row.Pause == schedule.NotPaused:
+		row.Pause = schedule.PausedByUser
+	}
+}
+
+// PauseSchedule pauses or resumes a schedule. A pause acts after now: slots that are due fire, tasks that wait for later ones
+// are cancelled, slots that wait for earlier runs go on waiting. After a resume the first slot is the first one later than
+// now; what lay in between is no slot. Doing it twice changes nothing. Needs scope manage.
+func (s *Service) PauseSchedule(ctx context.Context, p Principal, id int64, paused bool, guard Guard) (Schedule, error) {
+	if err := p.need(task.ScopeManage); err != nil {
+		return Schedule{}, err
+	}
+	changed := true
+	row, err := s.change(ctx, p, id, guard, func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+		if changed = paused != (row.Pause != schedule.NotPaused); !changed {
+			return row, schedule.Written{}, nil
+		}
+		after := row
+		setPaused(&after, paused)
+		return s.write(ctx, row, after, t, now)
+	})
+	if err != nil {
+		return Schedule{}, err
+	}
+	if changed {
+		s.audit(p, "schedule.pause", "schedule", id, "paused", paused)
+	}
+	return s.showSchedule(ctx, p, row)
+}
+
+// DeleteSchedule ends a schedule: slots that are due fire, tasks that wait for later ones and slots that wait for earlier runs
+// are dropped, what runs goes on. Needs scope manage.
+func (s *Service) DeleteSchedule(ctx context.Context, p Principal, id int64, guard Guard) error {
+	if err := p.need(task.ScopeManage); err != nil {
+		return err
+	}
+	_, err := s.change(ctx, p, id, guard, func(row schedule.Row, _ *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+		if _, err := s.owner(ctx, p, row); err != nil {
+			return row, schedule.Written{}, err
+		}
+		return row, schedule.Written{}, s.schedules.DeleteSchedule(ctx, row, now)
+	})
+	if err != nil {
+		return err
+	}
+	s.audit(p, "schedule.delete", "schedule", id)
+	return nil
+}

@@ -1,0 +1,242 @@
+package control
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/taskweir/taskweir/internal/schedule"
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// TriggerSchedule makes one run now, beside the planned ones: the next slot stays what it is, and a paused schedule can be
+// triggered too. The overlap policy decides as it does about planned slots: the slot that is answered is fired or held.
+// Conflict with code schedule_overlap when it is to be skipped (TaskID is what still runs), with code slot_failed when no
+// task could be made. Needs scope manage.
+func (s *Service) TriggerSchedule(ctx context.Context, p Principal, id int64) (schedule.Slot, error) {
+	if err := p.need(task.ScopeManage); err != nil {
+		return schedule.Slot{}, err
+	}
+	for race := range int64(mostRaces) {
+		row, t, err := s.readSchedule(ctx, p, id)
+		if err != nil {
+			return schedule.Slot{}, err
+		}
+		// Each millisecond has one manual slot: of several triggers at once the later ones take the next.
+		slot, taken, err := s.trigger(ctx, row, t, s.clock.Now()+race)
+		if err != nil {
+			return schedule.Slot{}, err
+		}
+		if taken {
+			continue
+		}
+		s.audit(p, "schedule.trigger", "schedule", id, "slot", slot.At, "outcome", slot.Outcome.String(), "task", slot.TaskID)
+		return slot, s.refusedSlot(ctx, slot)
+	}
+	return schedule.Slot{}, errScheduleBusy
+}
+
+func (s *Service) readSchedule(ctx context.Context, p Principal, id int64) (schedule.Row, *schedule.Timetable, error) {
+	row, err := s.schedules.ScheduleByID(ctx, p.appID(), id)
+	if err != nil {
+		return row, nil, err
+	}
+	t, err := compiled(row)
+	return row, t, err
+}
+
+// trigger writes one manual slot. taken says that the schedule was changed meanwhile, or triggered in the same millisecond.
+func (s *Service) trigger(ctx context.Context, row schedule.Row, t *schedule.Timetable, now int64) (slot schedule.Slot, taken bool, err error) {
+	f, err := s.fire(ctx, &row, t, schedule.Plan{Slots: []schedule.Slot{
+		{Origin: schedule.Manual, At: now, LastAt: now, Count: 1, Outcome: schedule.Fired, FiredAt: now},
+	}})
+	if err != nil {
+		return slot, false, err
+	}
+	f.Keep = true
+	w, err := s.schedules.Fire(ctx, []*schedule.Fire{f})
+	if err != nil {
+		return slot, false, err
+	}
+	s.carryOut(ctx, w)
+	return f.Shots[0].Slot, f.Lost || f.Shots[0].Known, nil
+}
+
+// refusedSlot is the conflict of a slot that made no task and never will; nil for one that did, or waits.
+func (s *Service) refusedSlot(ctx context.Context, slot schedule.Slot) error {
+	switch slot.Outcome {
+	case schedule.SkippedOverlap:
+		e := &task.Error{Kind: task.Conflict, Code: "schedule_overlap", Message: "an earlier run has not ended, and the overlap policy is skip"}
+		if runs, err := s.schedules.OpenRuns(ctx, slot.ScheduleID, 1); err == nil && len(runs) > 0 {
+			e.TaskID = runs[0]
+		}
+		return e
+	case schedule.FailedTemplate:
+		return &task.Error{Kind: task.Conflict, Code: "slot_failed", Message: "no task could be made: " + slot.Detail}
+	}
+	return nil
+}
+
+// Backfill is what a backfill made.
+type Backfill struct {
+	ID    int64 // 0: the range has no slots
+	Slots []schedule.Slot
+}
+
+// BackfillSchedule makes a run for every planned slot of [from, to) once more, whether it fired or not, also while the
+// schedule is paused. All are due now; where the overlap policy allows none beside another they run one after the other.
+// At most 1,000 slots. Needs scope manage.
+func (s *Service) BackfillSchedule(ctx context.Context, p Principal, id int64, from, to Maybe[int64], brokenBefore []task.FieldError) (Backfill, error) {
+	if err := p.need(task.ScopeManage); err != nil {
+		return Backfill{}, err
+	}
+	row, t, err := s.readSchedule(ctx, p, id)
+	if err != nil {
+		return Backfill{}, err
+	}
+	f := faults{fields: brokenBefore}
+	ats := s.backfillSlots(t, from, to, &f)
+	if err := f.err(); err != nil || len(ats) == 0 {
+		return Backfill{Slots: []schedule.Slot{}}, err
+	}
+	out := Backfill{Slots: make([]schedule.Slot, 0, len(ats))}
+	if out.ID, err = s.schedules.ScheduleIDs(ctx, 1); err != nil {
+		return Backfill{}, err
+	}
+	for races := 0; len(out.Slots) < len(ats); {
+		part := ats[len(out.Slots):min(len(ats), len(out.Slots)+task.MaxFlushTasks)]
+		slots, lost, err := s.backfill(ctx, row, t, out.ID, part)
+		if lost && races < mostRaces {
+			races++
+			if row, t, err = s.readSchedule(ctx, p, id); err == nil {
+				continue
+			}
+		} else if lost {
+			err = errScheduleBusy
+		}
+		if err != nil {
+			return Backfill{}, incomplete(out, part[0], err)
+		}
+		out.Slots = append(out.Slots, slots...)
+	}
+	s.audit(p, "schedule.backfill", "schedule", id, "backfill", out.ID, "slots", len(out.Slots))
+	return out, nil
+}
+
+// backfillSlots lists the planned slots of a range.
+func (s *Service) backfillSlots(t *schedule.Timetable, from, to Maybe[int64], f *faults) []int64 {
+	if !from.Set {
+		f.required("from")
+	}
+	if !to.Set {
+		f.required("to")
+	}
+	if len(f.fields) > 0 {
+		return nil
+	}
+	switch now := s.clock.Now(); {
+	case to.V <= from.V:
+		f.add("to", "after", "must be later than from")
+	case to.V > now:
+		f.add("to", "before", "must not be later than now: slots to come fire by themselves")
+	default:
+		ats, more := t.Between(max(from.V, 0), to.V, schedule.MaxBackfill)
+		if more {
+			f.add("to", "max_items", fmt.Sprintf("the range has more than %d slots; the %dth is at %s", schedule.MaxBackfill, schedule.MaxBackfill, rfc3339(ats[len(ats)-1])))
+		}
+		return ats
+	}
+	return nil
+}
+
+// backfill writes some slots of a backfill in one transaction.
+func (s *Service) backfill(ctx context.Context, row schedule.Row, t *schedule.Timetable, id int64, ats []int64) (slots []schedule.Slot, lost bool, err error) {
+	now := s.clock.Now()
+	plan := schedule.Plan{Slots: make([]schedule.Slot, len(ats))}
+	for i, at := range ats {
+		plan.Slots[i] = schedule.Slot{Origin: id, At: at, LastAt: at, Count: 1, Outcome: schedule.Fired, FiredAt: now}
+	}
+	f, err := s.fire(ctx, &row, t, plan)
+	if err != nil {
+		return nil, false, err
+	}
+	f.Keep = true
+	w, err := s.schedules.Fire(ctx, []*schedule.Fire{f})
+	if err != nil || f.Lost {
+		return nil, f.Lost, err
+	}
+	s.carryOut(ctx, w)
+	for i := range f.Shots {
+		slots = append(slots, f.Shots[i].Slot)
+	}
+	return slots, false, nil
+}
+
+// incomplete says how far a backfill came: what was written stays.
+func incomplete(b Backfill, next int64, cause error) error {
+	if len(b.Slots) == 0 {
+		return cause
+	}
+	return &task.Error{Kind: task.Unavailable, Code: "backfill_incomplete", Cause: cause,
+		Message: fmt.Sprintf("backfill %d made its first %d slots and no more; go on with from %s", b.ID, len(b.Slots), rfc3339(next))}
+}
+
+// SkipNext takes the next planned slot out: its row of the history says skipped. Called again it takes out the one after.
+// Conflict with code schedule_paused while nothing is planned, with code no_next_slot when none is left. Needs scope manage.
+func (s *Service) SkipNext(ctx context.Context, p Principal, id int64, guard Guard) (schedule.Slot, error) {
+	if err := p.need(task.ScopeManage); err != nil {
+		return schedule.Slot{}, err
+	}
+	var slot schedule.Slot
+	_, err := s.change(ctx, p, id, guard, func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+		at, err := s.nextPlanned(ctx, row, t, now)
+		if err != nil {
+			return row, schedule.Written{}, err
+		}
+		next := row.NextAt
+		if at == next {
+			next = t.Next(at)
+		}
+		slot = schedule.Slot{ScheduleID: id, Origin: schedule.Planned, At: at, LastAt: at, Count: 1, Outcome: schedule.SkippedByUser, FiredAt: now}
+		got, err := s.schedules.SkipSlot(ctx, row, at, next)
+		return got, schedule.Written{}, err
+	})
+	if err != nil {
+		return schedule.Slot{}, err
+	}
+	s.audit(p, "schedule.skip_next", "schedule", id, "slot", slot.At)
+	return slot, nil
+}
+
+// nextPlanned is the first slot after now that has not been skipped. It may be inserted already, up to 2 s ahead.
+func (s *Service) nextPlanned(ctx context.Context, row schedule.Row, t *schedule.Timetable, now int64) (int64, error) {
+	if row.Pause != schedule.NotPaused {
+		return 0, &task.Error{Kind: task.Conflict, Code: "schedule_paused", Message: "a paused schedule has no next slot"}
+	}
+	skipped, err := s.skippedAfter(ctx, row.ID, now)
+	if err != nil {
+		return 0, err
+	}
+	at := t.Next(now)
+	for at < row.NextAt && skipped[at] {
+		at = t.Next(at)
+	}
+	if at == schedule.Never {
+		return 0, &task.Error{Kind: task.Conflict, Code: "no_next_slot", Message: "no slot is left"}
+	}
+	return at, nil
+}
+
+// skippedAfter lists the slots after an instant that a person skipped, up to 1,000.
+func (s *Service) skippedAfter(ctx context.Context, id, after int64) (map[int64]bool, error) {
+	slots, _, err := s.schedules.ListSlots(ctx, schedule.SlotFilter{ScheduleID: id, From: after + 1, Outcome: schedule.SkippedByUser, Limit: 1000})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int64]bool, len(slots))
+	for _, x := range slots {
+		if x.Origin == schedule.Planned {
+			out[x.At] = true
+		}
+	}
+	return out, nil
+}
