@@ -55,11 +55,13 @@ func (*api) hello(context.Context, *httpkit.Request) (httpkit.Response, error) {
 	return httpkit.Response{Status: http.StatusOK, Body: []byte(`{"code":200,"data":["good.job"],"message":""}`)}, nil
 }
 
-// refusal is an answer with code 0: what the client reads of an error.
-type refusal string
+// codeRefusal marks errors whose message is the text that the client reads, in an answer with code 0.
+const codeRefusal = "goodjob_refusal"
 
-// Error is the text.
-func (r refusal) Error() string { return string(r) }
+// refusal refuses with a text.
+func refusal(text string) error {
+	return &task.Error{Kind: task.Invalid, Code: codeRefusal, Message: text}
+}
 
 // rule refuses a parameter.
 func rule(name, text string) error { return refusal(name + " " + text) }
@@ -82,12 +84,11 @@ func ok(data any) (httpkit.Response, error) {
 func fail(r *httpkit.Request, err error) httpkit.Response {
 	code, text := 0, ""
 	var e *task.Error
-	var known refusal
 	switch {
-	case errors.As(err, &known):
-		text = string(known)
 	case !errors.As(err, &e) || e.Kind == task.Internal:
 		return httpkit.Response{Status: http.StatusInternalServerError, ContentType: "text/plain; charset=utf-8", Body: []byte(textInternal)}
+	case e.Code == codeRefusal:
+		text = e.Message
 	case e.Kind == task.TooLarge:
 		text = textTooLarge
 	case e.Kind == task.Malformed:
