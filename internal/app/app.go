@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/bell"
@@ -55,7 +56,7 @@ type App struct {
 	table     *bell.Table
 	ringer    *bell.Ringer
 	box       *secret.Box
-	scheduler *scheduler.Scheduler
+	scheduler atomic.Pointer[scheduler.Scheduler]
 	service   *control.Service
 	server    *httpkit.Server
 	ops       *httpkit.Server
@@ -89,8 +90,8 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *App, err erro
 		{"live view", allRoles, a.openLive},
 		{"broker", allRoles, a.openBroker},
 		{"lanes", allRoles, a.openLanes},
+		{"ringer", allRoles, a.startRinger},
 		{"scheduler", config.Scheduler | config.Standalone, a.startScheduler},
-		{"ringer", config.API | config.Worker | config.Standalone, a.startRinger},
 		{"api", config.API | config.Standalone, a.startAPI},
 		{"worker", config.Worker | config.Standalone, a.startWorkerAtStart},
 		{"ops", config.Scheduler | config.Worker, a.startOps},

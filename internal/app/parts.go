@@ -15,6 +15,7 @@ import (
 	"github.com/taskweir/taskweir/internal/nsqembed"
 	"github.com/taskweir/taskweir/internal/rdb"
 	"github.com/taskweir/taskweir/internal/redisembed"
+	"github.com/taskweir/taskweir/internal/runner/system"
 	"github.com/taskweir/taskweir/internal/scheduler"
 	"github.com/taskweir/taskweir/internal/secret"
 	"github.com/taskweir/taskweir/internal/sqldb"
@@ -161,17 +162,22 @@ func (a *App) openLanes(ctx context.Context) error {
 	return nil
 }
 
-// startScheduler starts ringing, rescue and the chores.
+// startScheduler starts ringing, schedules, rescue and the chores.
 func (a *App) startScheduler(ctx context.Context) error {
+	// The platform's own work; workers run it. Its schedules are there before the first scheduler of the database is.
+	keep := system.Retention{SucceededMs: a.cfg.Retention.Succeeded.Milliseconds(), OthersMs: a.cfg.Retention.Failed.Milliseconds()}
+	if err := system.Install(ctx, a.store, a.clock.Now(), keep); err != nil {
+		return fmt.Errorf("system app: %w", err)
+	}
 	s, err := scheduler.New(scheduler.Options{
-		Store: a.store, Publisher: a.publisher, Witness: a.redis, Clock: a.clock, Logger: a.log, Metrics: a.metrics, Alone: a.alone,
+		Store: a.store, Schedules: a.store, Publisher: a.publisher, Ringer: a.ringer, Signals: a.redis, Witness: a.redis,
+		Clock: a.clock, Logger: a.log, Metrics: a.metrics, Alone: a.alone,
 		Intervals: scheduler.Intervals{DeadAfter: a.cfg.Liveness.DeadAfter},
-		Retention: scheduler.Retention{SucceededMs: a.cfg.Retention.Succeeded.Milliseconds(), OthersMs: a.cfg.Retention.Failed.Milliseconds()},
 	})
 	if err != nil {
 		return err
 	}
-	a.scheduler = s
+	a.scheduler.Store(s)
 	if a.alone {
 		// Before the worker of this process registers: whoever is in the database now is dead.
 		if err := s.Recover(ctx); err != nil {
@@ -182,11 +188,13 @@ func (a *App) startScheduler(ctx context.Context) error {
 	return nil
 }
 
-// startRinger starts the ringing of what this process itself writes.
+// startRinger starts the ringing of what this process itself writes: an API its submits, a worker its retries, a scheduler the
+// tasks of the slots that it fires, so that their starts do not wait for whoever owns their lanes.
 func (a *App) startRinger(context.Context) error {
-	wake := func() {}
-	if a.scheduler != nil {
-		wake = a.scheduler.Wake
+	wake := func() {
+		if s := a.scheduler.Load(); s != nil { // not yet, or in no process of this role
+			s.Wake()
+		}
 	}
 	paused := &pausedApps{list: a.store.Apps}
 	a.life.run("paused apps", a.fail, quiet(paused.run))

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/bell"
@@ -13,6 +14,7 @@ import (
 	"github.com/taskweir/taskweir/internal/runner/basic"
 	"github.com/taskweir/taskweir/internal/runner/httpcall"
 	"github.com/taskweir/taskweir/internal/runner/shell"
+	"github.com/taskweir/taskweir/internal/runner/system"
 	"github.com/taskweir/taskweir/internal/sqldb"
 	"github.com/taskweir/taskweir/internal/task"
 	"github.com/taskweir/taskweir/internal/worker"
@@ -31,7 +33,8 @@ func (a *App) runners() ([]worker.Runner, error) {
 	client := outbound.New(outbound.Options{Allow: a.cfg.Outbound.Allow})
 	a.life.onStop("outgoing connections", bound, func(context.Context) error { client.Close(); return nil })
 	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version(), Gate: a.gate()}
-	rs := []worker.Runner{basic.Echo{}, basic.Sleep{}, httpcall.NewHTTP(o), httpcall.NewCallback(o, a.store, a.box)}
+	rs := []worker.Runner{basic.Echo{}, basic.Sleep{}, httpcall.NewHTTP(o), httpcall.NewCallback(o, a.store, a.box),
+		system.NewPurge(a.store, a.clock, a.log), system.NewRollup(a.store, a.clock)}
 	for _, d := range a.dialects() {
 		rs = append(rs, httpcall.NewCallbackKind(o, a.store, a.box, d))
 	}
@@ -79,7 +82,7 @@ func (a *App) StartWorker(context.Context) error {
 	w := a.cfg.Worker
 	a.engine, err = worker.New(worker.Options{
 		Store: workerStore{a.store, a.table}, LanesEvery: 200 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
-		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: w.Queues,
+		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: withSystem(w.Queues),
 		DrainTime: a.cfg.DrainTime, Grace: w.Grace, ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,
 		SelfFenceAfter: a.cfg.Liveness.DeadAfter * 3 / 4,
 		Logger:         a.log, Metrics: a.metrics, Version: Version(),
@@ -99,6 +102,14 @@ func (a *App) StartWorker(context.Context) error {
 		}
 	})
 	return nil
+}
+
+// withSystem adds the queue of the platform's own work to the queues that a worker was told to serve; none are all.
+func withSystem(queues []string) []string {
+	if len(queues) == 0 || slices.Contains(queues, task.SystemQueue) {
+		return queues
+	}
+	return append(slices.Clone(queues), task.SystemQueue)
 }
 
 // workerStore answers the worker's question for lanes from the table that this process re-reads anyway, so that asking

@@ -35,6 +35,7 @@ var internalImports = map[string]string{
 	"internal/runner/payload":  "internal/task",
 	"internal/runner/basic":    "internal/task internal/worker internal/runner/payload",
 	"internal/runner/shell":    "internal/task internal/worker internal/runner/payload",
+	"internal/runner/system":   "internal/task internal/worker internal/runner/payload internal/schedule internal/cron",
 	"internal/runner/httpcall": "internal/task internal/worker internal/runner/payload internal/outbound internal/metrics pkg/signature",
 
 	// Surfaces.

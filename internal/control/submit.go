@@ -162,10 +162,23 @@ func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) e
 	return err
 }
 
+// checkReserved refuses what only the system app may use: its kinds, and its queue, which every worker serves.
+func checkReserved(in *Input, f *faults) {
+	if task.IsSystemKind(in.Kind) {
+		f.add("kind", "reserved", "kinds that begin with "+task.SystemKind+" are Taskweir's own")
+	}
+	if in.Queue == task.SystemQueue {
+		f.add("queue", "reserved", "the queue "+task.SystemQueue+" is Taskweir's own")
+	}
+}
+
 // checkKind finds the kind's id and holds the payload of a built-in kind against its rules.
 func (s *Service) checkKind(ctx context.Context, p *Principal, in *Input, f *faults) (int32, error) {
 	if !ValidKind(in.Kind) {
 		return 0, nil // already named
+	}
+	if p.App.Key != task.SystemApp {
+		checkReserved(in, f)
 	}
 	id, declared, err := s.kinds.id(ctx, in.Kind)
 	if err != nil {

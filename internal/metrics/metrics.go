@@ -34,6 +34,7 @@ type Set struct {
 	mended      prometheus.Counter
 	fenced      prometheus.Counter
 	breaker     *prometheus.GaugeVec
+	schedules   schedules
 }
 
 // New makes the metrics of a process with its own registry.
@@ -65,6 +66,8 @@ func New(version string) *Set {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "taskweir_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
 	build.Set(1)
+	s.schedules = newSchedules()
+	s.registry.MustRegister(s.schedules.collectors()...)
 	s.registry.MustRegister(s.submitted, s.finished, s.retried, s.lost, s.oldestDue, s.slotsNeeded, s.slots, s.busy, s.zombies,
 		s.lateness, s.pickup, s.unclaimed, s.flush, s.callback, s.rerung, s.mended, s.fenced, s.breaker, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -605,54 +605,6 @@ func TestAuditRingsWhatItMends(t *testing.T) {
 	})
 }
 
-// The purge takes what is old in front quickly, passes over what is kept, and rests when there is nothing to do.
-func TestPurgeFollowsTheLoad(t *testing.T) {
-	bubble(t, true, func(t *testing.T, m *memStore, _ *broker, _ *Scheduler) {
-		fill := func(at, n int) {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.rows = append(m.rows, make([]bool, max(0, at+n-len(m.rows)))...)
-			for i := range n {
-				m.rows[at+i] = true
-			}
-		}
-		left := func() (n int) {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			for _, old := range m.rows {
-				if old {
-					n++
-				}
-			}
-			return n
-		}
-		fill(0, 100_000)
-		fill(200_000, 500) // behind many that are kept
-		time.Sleep(5*time.Minute + 30*time.Second)
-		if n := left(); n > 500 {
-			t.Errorf("%d of the first 100,000 are left", n)
-		}
-		time.Sleep(10 * time.Minute)
-		if n := left(); n != 0 {
-			t.Errorf("%d are left behind those that are kept", n)
-		}
-		fill(200_400, 50_000)
-		time.Sleep(15 * time.Minute)
-		if n := left(); n != 0 {
-			t.Errorf("%d new ones are left", n)
-		}
-		m.mu.Lock()
-		before := m.steps
-		m.mu.Unlock()
-		time.Sleep(10 * time.Minute)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if n := m.steps - before; n > 700 {
-			t.Errorf("%d steps in 10 minutes with nothing to purge", n)
-		}
-	})
-}
-
 // A paused lane holds no more in memory than it would ring, however much becomes due.
 func TestPausedLaneStaysSmall(t *testing.T) {
 	bubble(t, true, func(t *testing.T, m *memStore, b *broker, s *Scheduler) {

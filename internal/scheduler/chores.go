@@ -79,17 +79,3 @@ func (s *Scheduler) runPurgeKeys(ctx context.Context) {
 		return 20 * time.Millisecond, nil
 	})
 }
-
-// runFold sums up the statistics of closed minutes. Two minutes are left to writers that are late.
-func (s *Scheduler) runFold(ctx context.Context) {
-	const limit = 500
-	s.chore(ctx, "fold", s.o.Intervals.Fold, func(ctx context.Context) (time.Duration, error) {
-		ctx, cancel := s.query(ctx)
-		defer cancel()
-		n, err := s.o.Store.FoldStats(ctx, s.o.Clock.Now()/60_000-2, limit)
-		if err != nil || n < limit {
-			return 0, err
-		}
-		return 50 * time.Millisecond, nil
-	})
-}

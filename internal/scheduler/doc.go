@@ -15,8 +15,9 @@
 // the bell loop.
 //
 // Beside them run the leases (leases.go), the view of lanes, apps and workers with the death watch (view.go, death.go),
-// rescue (rescue.go), expiry (expire.go), and the chores that one scheduler at a time does: audit, purge, folding of
-// statistics (chores.go, audit.go, purge.go).
+// rescue (rescue.go), expiry (expire.go), and the chores that one scheduler at a time does: the audit and the end of keys
+// (chores.go, audit.go). Schedules are fired by a goroutine of their own (schedule_*.go, below). Purge and statistics are not
+// done here: they are schedules of the system app, which workers run (internal/runner/system).
 //
 // # Decisions
 //
@@ -44,4 +45,31 @@
 // A failed publish is an entry of the window that is rung again soon, and holds its lane back until a publish succeeds.
 //
 // A database that is gone makes every loop wait a little longer each time, up to a second, and go on where it was.
+//
+// # Schedules
+//
+// The insert of a slot is the trigger, so who fires needs no care to be the only one: a slot that two schedulers fire has one row
+// and one task, and a slot that nobody fired is still there to be fired, its schedule's next slot not having moved on. What is
+// left is to be punctual, and to let nobody wait for others.
+//
+// Punctual (schedule_loop.go). One read a second lists the schedules with a slot within two seconds, by an index on the next
+// slot: those that sleep are not even looked at. Schedules that allow overlaps get their slots written at once, with tasks
+// that are due at the instant; a scheduler that dies then has done its work already. The others are decided at the instant, by
+// a timer. The tasks are rung by the process that wrote them, not by whoever owns their lanes.
+//
+// The owner of a schedule's shard fires it. What nobody fired for two seconds is fired by any scheduler: that is the takeover,
+// and it needs neither a lease nor a census of the living. Look-ahead tasks of a killed scheduler, which it cannot ring any more,
+// are rung by the next owner of their lane, at most 4.7 s after its last sign of life.
+//
+// Nobody waits (schedule_fire.go, schedule_aside.go). Slots of many schedules of many apps share a transaction. One that is
+// refused is halved until the schedule at fault is alone, and that one is set aside. Those that catch up on a downtime take
+// turns of a hundred slots, and give way to punctual ones. Definitions are read once for each version, and kept in bounded
+// memory (schedule_defs.go).
+//
+// Ends of runs (schedule_settle.go) are marks in the database, looked for once a second: a run's end is counted, and a schedule
+// that failed too often paused, within a second. While slots wait for a run they are looked for 20 times a second, so that the
+// next one starts within 100 ms.
+//
+// After a jump of the clock there is nothing to repair: slots are instants of the database's clock, each has one row, and what a
+// jump passed over was missed, as by a downtime.
 package scheduler

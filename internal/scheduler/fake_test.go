@@ -46,8 +46,6 @@ type memStore struct {
 	pairs   int             // calls of DuePairs
 	glances int             // calls of ShardsDue
 	lefts   int             // calls of BellsLeft
-	rows    []bool          // tasks by id from 1, for the purge: true is purgeable
-	steps   int             // of the purge
 }
 
 type memLease struct {
@@ -423,25 +421,6 @@ func (m *memStore) Audit(context.Context, int64, int64) (int, []task.Bell, error
 }
 
 func (m *memStore) PurgeKeys(context.Context, int64, int) (int, error) { return 0, nil }
-func (m *memStore) FoldStats(context.Context, int64, int) (int, error) { return 0, nil }
-
-// Purge looks at rows as the real one does: ids of deleted rows are stepped over.
-func (m *memStore) Purge(_ context.Context, req task.PurgeRequest) (r task.PurgeReport, _ error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.steps++
-	for i := int(max(req.FromID, 1)); i <= len(m.rows); i++ {
-		if r.NextID = int64(i) + 1; m.rows[i-1] {
-			m.rows[i-1] = false
-			r.Deleted++
-		}
-		if i-int(max(req.FromID, 1)) == req.Limit-1 {
-			return r, nil
-		}
-	}
-	r.NextID = 0
-	return r, nil
-}
 
 // broker is a publisher that remembers what was rung when, and hands it to workers in order.
 type broker struct {

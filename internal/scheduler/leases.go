@@ -23,9 +23,10 @@ type leases struct {
 	s    *Scheduler
 	mask atomic.Uint32 // shards held
 
-	mu    sync.Mutex
-	until [task.Shards]time.Time
-	seat  int // -1: none
+	mu      sync.Mutex
+	until   [task.Shards]time.Time
+	seat    int       // -1: none
+	renewAt time.Time // of the next round
 }
 
 func newLeases(s *Scheduler) *leases {
@@ -60,21 +61,44 @@ func (l *leases) run(ctx context.Context) {
 	if l.s.o.Alone {
 		return
 	}
-	l.s.every(ctx, "leases", l.s.o.Intervals.LeaseRenew, func(ctx context.Context) (time.Duration, error) {
+	l.s.every(ctx, "leases", l.s.o.Intervals.LeaseLook, func(ctx context.Context) (time.Duration, error) {
 		ctx, cancel := l.s.query(ctx)
 		defer cancel()
-		err := l.round(ctx)
+		err := l.look(ctx)
 		l.dropExpired(time.Now())
 		return 0, err
 	})
 }
 
-// round renews what is held, gives up what is too much and takes what is free and due to this scheduler.
-func (l *leases) round(ctx context.Context) error {
+// look does a round when it is time to renew, and at once when a shard is nobody's: the leases of a scheduler that was killed
+// end between two renewals, and what it would have done is to start within 5 s.
+func (l *leases) look(ctx context.Context) error {
+	now := time.Now()
 	owners, err := l.s.o.Store.LeaseOwners(ctx)
 	if err != nil {
 		return err
 	}
+	if now.Before(l.renewAt) && !anyFree(owners) {
+		return nil
+	}
+	if err := l.round(ctx, owners); err != nil {
+		return err
+	}
+	l.renewAt = now.Add(l.s.o.Intervals.LeaseRenew - l.s.o.Intervals.LeaseLook/2)
+	return nil
+}
+
+func anyFree(owners map[string]int64) bool {
+	for i := range task.Shards {
+		if _, taken := owners[shardLease(i)]; !taken {
+			return true
+		}
+	}
+	return false
+}
+
+// round renews what is held, gives up what is too much and takes what is free and due to this scheduler.
+func (l *leases) round(ctx context.Context, owners map[string]int64) error {
 	if err := l.takeSeat(ctx, owners); err != nil {
 		return err
 	}

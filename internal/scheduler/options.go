@@ -13,19 +13,25 @@ type Options struct {
 	Store     Store
 	Publisher Publisher
 	Witness   Witness // nil: nobody is told that the database is reached
-	Clock     Clock
-	Logger    *slog.Logger // nil: silent
-	Metrics   *metrics.Set // nil: none
+	// Schedules is what schedules are fired from; nil: none are.
+	Schedules ScheduleStore
+	// Ringer rings the tasks of slots, which this process writes; nil: they are left to the lanes' owners where these are not here.
+	Ringer Ringer
+	// Signals tells workers at once that a slot replaces what they run; nil: they see it at their next beat.
+	Signals Signals
+	Clock   Clock
+	Logger  *slog.Logger // nil: silent
+	Metrics *metrics.Set // nil: none
 	// Alone says that this is the only process on its database, by the data folder's lock: there is nobody to share
 	// shards with, and every worker found at the start is dead.
 	Alone     bool
 	Intervals Intervals
-	Retention Retention
 }
 
 // Intervals say how often things happen. Zero fields take the defaults of protocol section 3.
 type Intervals struct {
-	Lease      time.Duration // how long a shard is held without renewal; 5 s
+	Lease      time.Duration // how long a shard is held without renewal; 4 s
+	LeaseLook  time.Duration // looking for shards that are nobody's; 500 ms
 	LeaseRenew time.Duration // 1.5 s
 	Lanes      time.Duration // re-reading lanes and apps; 500 ms
 	Workers    time.Duration // re-reading workers; 1 s
@@ -40,15 +46,7 @@ type Intervals struct {
 	Publish    time.Duration // most time one publish may take; 2 s
 	Query      time.Duration // most time one read may take; 3 s
 	AuditWalk  time.Duration // one audit of all tasks; 10 min
-	Purge      time.Duration // between two purge walks; 5 min
 	PurgeKeys  time.Duration // 10 s
-	Fold       time.Duration // 30 s
-}
-
-// Retention says how long ended tasks are kept, in ms; zero fields take the defaults.
-type Retention struct {
-	SucceededMs int64 // 7 days
-	OthersMs    int64 // failed and cancelled; 30 days
 }
 
 func (i *Intervals) setDefaults() {
@@ -56,25 +54,15 @@ func (i *Intervals) setDefaults() {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&i.Lease, 5 * time.Second}, {&i.LeaseRenew, 1500 * time.Millisecond}, {&i.Lanes, 500 * time.Millisecond},
+		{&i.Lease, 4 * time.Second}, {&i.LeaseLook, 500 * time.Millisecond}, {&i.LeaseRenew, 1500 * time.Millisecond}, {&i.Lanes, 500 * time.Millisecond},
 		{&i.Workers, time.Second}, {&i.Look, 200 * time.Millisecond}, {&i.LookAhead, time.Second}, {&i.Rescan, time.Second},
 		{&i.Expire, 500 * time.Millisecond}, {&i.Rescue, time.Second}, {&i.DeadAfter, 12 * time.Second},
 		{&i.Rering, 2 * time.Second}, {&i.ReringMax, 5 * time.Minute}, {&i.Publish, 2 * time.Second}, {&i.Query, 3 * time.Second},
-		{&i.AuditWalk, 10 * time.Minute}, {&i.Purge, 5 * time.Minute}, {&i.PurgeKeys, 10 * time.Second}, {&i.Fold, 30 * time.Second},
+		{&i.AuditWalk, 10 * time.Minute}, {&i.PurgeKeys, 10 * time.Second},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
-	}
-}
-
-func (r *Retention) setDefaults() {
-	const day = 86_400_000
-	if r.SucceededMs <= 0 {
-		r.SucceededMs = 7 * day
-	}
-	if r.OthersMs <= 0 {
-		r.OthersMs = 30 * day
 	}
 }
 
@@ -89,6 +77,5 @@ func (o *Options) check() error {
 		o.Intervals.Look = 500 * time.Millisecond // who writes is in this process: it rings or wakes
 	}
 	o.Intervals.setDefaults()
-	o.Retention.setDefaults()
 	return nil
 }

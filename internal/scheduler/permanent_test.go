@@ -86,23 +86,6 @@ func (p *poisonedStore) Audit(_ context.Context, from, to int64) (int, []task.Be
 	return 0, nil, nil
 }
 
-func (p *poisonedStore) Purge(ctx context.Context, req task.PurgeRequest) (task.PurgeReport, error) {
-	p.mu.Lock()
-	from := max(req.FromID, 1)
-	bad, to := false, min(from+int64(req.Limit), int64(len(p.rows))+1)
-	for id := from; id < to; id++ {
-		bad = bad || p.tasks[id] && p.rows[id-1]
-	}
-	p.mu.Unlock()
-	if !bad {
-		return p.memStore.Purge(ctx, req)
-	}
-	if to-from < int64(req.Limit) {
-		to = 0
-	}
-	return task.PurgeReport{NextID: to}, p.refuse
-}
-
 // orphans makes claims of one task each, of a worker that is gone, and gives their ids.
 func (m *memStore) orphans(n int) (ids []int64) {
 	m.mu.Lock()
@@ -311,36 +294,6 @@ func TestAuditOfNothingButFailures(t *testing.T) {
 		defer p.lock.Unlock()
 		if p.audits == 0 || p.audits > 3*(2*splitsMost+1) {
 			t.Errorf("%d tries in two steps", p.audits)
-		}
-	})
-}
-
-// The purge steps over what it cannot delete, wherever that stands.
-func TestPurgeGoesOnBehindTasksThatFail(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemStore()
-		m.addLane(1, "q")
-		p := newPoisonedStore(m)
-		for _, id := range []int64{1, 700, 701, 4321, 10_000} {
-			p.tasks[id] = true
-		}
-		m.rows = make([]bool, 10_000)
-		for i := range m.rows {
-			m.rows[i] = true
-		}
-		_, stop := start(t, Options{Store: p, Publisher: newBroker(), Clock: hostClock{}, Alone: true})
-		defer stop()
-		time.Sleep(15 * time.Minute)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		var left []int
-		for i, there := range m.rows {
-			if there {
-				left = append(left, i+1)
-			}
-		}
-		if !slices.Equal(left, []int{1, 700, 701, 4321, 10_000}) {
-			t.Errorf("%d left: %v", len(left), left[:min(len(left), 10)])
 		}
 	})
 }

@@ -62,13 +62,8 @@ type Store interface {
 	// Audit looks for waiting tasks without their bell and running tasks without their claim in [from, to], mends them and
 	// gives how many it mended and the new bells.
 	Audit(ctx context.Context, from, to int64) (mended int, bells []task.Bell, err error)
-	// Purge does one bounded step of the purge walk. With an error the report's NextID, if it is not 0, says where the step
-	// would have ended.
-	Purge(ctx context.Context, req task.PurgeRequest) (task.PurgeReport, error)
 	// PurgeKeys deletes expired idempotency rows and window keys, bounded; gone workers older than a day too.
 	PurgeKeys(ctx context.Context, now int64, limit int) (int, error)
-	// FoldStats sums the writers' rows of closed minutes (before minute, a unix minute) into one row of writer 0.
-	FoldStats(ctx context.Context, before int64, limit int) (folded int, err error)
 }
 
 // Clock is the database's clock (internal/dbclock).

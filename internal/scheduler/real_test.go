@@ -2,7 +2,6 @@ package scheduler_test
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -205,7 +204,7 @@ func (x *site) execute(ctx context.Context, id int64, d worker.Delivery) {
 	}
 }
 
-// The whole way on real parts, with two schedulers: rung, delayed, expired, rescued and purged.
+// The whole way on real parts, with two schedulers: rung, delayed, expired and rescued.
 func TestOnRealParts(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) {
 		x := newSite(t, s)
@@ -213,7 +212,7 @@ func TestOnRealParts(t *testing.T) {
 		x.serve(src)
 		for range 2 {
 			run(t, scheduler.Options{Store: s, Publisher: pub, Clock: s.Clock(),
-				Intervals: scheduler.Intervals{DeadAfter: 1500 * time.Millisecond, Purge: 500 * time.Millisecond}, Retention: scheduler.Retention{SucceededMs: 3_000, OthersMs: 1 << 40}})
+				Intervals: scheduler.Intervals{DeadAfter: 1500 * time.Millisecond}})
 		}
 
 		now := x.submit(2000, nil)
@@ -257,14 +256,6 @@ func TestOnRealParts(t *testing.T) {
 		took := x.eventually("the dead worker's tasks wait again", 10*time.Second, func() bool { return x.ended(lost, task.Waiting) == 10 })
 		if took < time.Second {
 			t.Errorf("declared dead after %v", took)
-		}
-
-		x.eventually("old tasks are purged, failed ones kept", 20*time.Second, func() bool {
-			first, _, err := s.TaskIDRange(context.Background())
-			return err == nil && first >= slices.Min(expiring)
-		})
-		if n := x.ended(expiring, task.Failed); n != 20 {
-			t.Errorf("%d of 20 failed tasks are left", n)
 		}
 	})
 }

@@ -174,19 +174,7 @@ func TestChorePace(t *testing.T) {
 			t.Errorf("%d tasks: a step each %v, want %v", ids, got, want)
 		}
 	}
-	p := purgeSlow
-	for range 20 {
-		p = purgePause(p, purgeRows)
-	}
-	if p != purgeQuickest {
-		t.Errorf("with much to purge: %v", p)
-	}
-	for range 20 {
-		p = purgePause(p, 0)
-	}
-	if p != purgeSlow {
-		t.Errorf("with nothing to purge: %v", p)
-	}
+
 }
 
 func TestDeathWatch(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/taskweir/taskweir/internal/schedule"
 )
 
 // Scheduler owns lanes and does chores. Make one with New, start it with Run.
@@ -21,6 +23,10 @@ type Scheduler struct {
 	loop    *loop
 	rescue  rescue
 	rescued atomic.Bool // Recover ran
+
+	firing   *firing   // nil: no schedules
+	settling *settling // nil: no schedules
+	signals  chan schedule.Cancel
 
 	goodAt atomic.Int64 // monotonic ns since start of the last good look
 	start  time.Time
@@ -43,6 +49,11 @@ func New(o Options) (*Scheduler, error) {
 	s.press = newPress(s)
 	s.ahead = newLookAhead(s)
 	s.loop = newLoop(s)
+	if o.Schedules != nil {
+		s.firing = newFiring(s)
+		s.settling = newSettling(s)
+		s.signals = make(chan schedule.Cancel, signalsMost)
+	}
 	return s, nil
 }
 
@@ -78,10 +89,17 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errors.New("scheduler stopped"))
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){
+	parts := []func(context.Context){
 		s.leases.run, s.view.runLanes, s.view.runWorkers, s.press.run, s.ahead.runLoad, s.ahead.runInstants,
-		s.loop.run, s.runExpire, s.runRescue, s.runAudit, s.runPurge, s.runPurgeKeys, s.runFold,
-	} {
+		s.loop.run, s.runExpire, s.runRescue, s.runAudit, s.runPurgeKeys,
+	}
+	if s.firing != nil {
+		parts = append(parts, s.firing.run, s.settling.run)
+		if s.o.Signals != nil {
+			parts = append(parts, s.runSignals)
+		}
+	}
+	for _, run := range parts {
 		wg.Go(func() { run(ctx) })
 	}
 	wg.Wait()
