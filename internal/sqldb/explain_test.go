@@ -32,7 +32,7 @@ func TestPlansOfLockingStatements(t *testing.T) {
 				return
 			}
 			for _, table := range []string{"tasks", "payloads", "bells", "claims", "workers", "unique_keys", "idempotency", "attempts", "results", "ends",
-				"stats", "task_labels", "leases", "lanes"} {
+				"stats", "task_labels", "leases", "lanes", "schedules", "slots", "held_slots", "schedule_runs", "schedules_deleted"} {
 				if !slices.ContainsFunc(p.shapes(), func(shape string) bool { return strings.Contains(shape, " "+table+" ") }) {
 					t.Errorf("no locking statement on %s was seen", table)
 				}
@@ -102,7 +102,7 @@ func fill(w *world, rows int) {
 		"CREATE TABLE digits (d INT NOT NULL PRIMARY KEY)", "INSERT INTO digits VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)",
 		"CREATE TABLE nums (i INT NOT NULL PRIMARY KEY)",
 		fmt.Sprintf("INSERT INTO nums SELECT n FROM (SELECT a.d+10*b.d+100*c.d+1000*e.d+10000*f.d+1 AS n FROM digits a,digits b,digits c,digits e,digits f) x WHERE n<=%d", rows),
-		"UPDATE ids SET next=10000000 WHERE name IN ('task','run','worker')",
+		"UPDATE ids SET next=10000000 WHERE name IN ('task','run','worker','schedule')",
 		"INSERT INTO tasks SELECT i,1,1,1,4,0,1,0,0,0,1,1,0,1,0,0,1,4000000000000,i,0,0 FROM nums",
 		"INSERT INTO payloads SELECT i,x'0100' FROM nums",
 		"INSERT INTO bells SELECT i,i%2,i%16,1+i%3,1,0,4000000000000+i,0,1,'1' FROM nums",
@@ -117,7 +117,13 @@ func fill(w *world, rows int) {
 		"INSERT INTO task_labels SELECT 1,'k',i,i FROM nums",
 		"INSERT INTO leases SELECT CONCAT('l',i),1,1,1 FROM nums",
 		"INSERT INTO lanes SELECT 1000+i,CONCAT('q',i),1,0,0,1 FROM nums WHERE i<=600",
-		"ANALYZE TABLE tasks,payloads,bells,claims,workers,unique_keys,idempotency,attempts,results,ends,stats,task_labels,leases,lanes",
+		"INSERT INTO schedules SELECT i,1,i%16,CONCAT('f',i),1,0,4000000000000+i,0,1,1,'' FROM nums",
+		"INSERT INTO slots SELECT i,0,i,i,1,i,1,4000000000000,'' FROM nums",
+		"INSERT INTO held_slots SELECT i,i,0 FROM nums",
+		"INSERT INTO schedule_runs SELECT i,i,2,4 FROM nums",
+		"INSERT INTO schedules_deleted SELECT 20000000+i FROM nums",
+		"ANALYZE TABLE tasks,payloads,bells,claims,workers,unique_keys,idempotency,attempts,results,ends,stats,task_labels,leases,lanes," +
+			"schedules,slots,held_slots,schedule_runs,schedules_deleted",
 	} {
 		if _, err := w.s.DB().ExecContext(w.ctx, query); err != nil {
 			w.t.Fatalf("%s: %v", query, err)
@@ -223,6 +229,7 @@ func everyStatement(w *world, n int) {
 	}
 	w.must2(w.s.PurgeKeys(w.ctx, w.now()+2*86_400_000, n))
 	housekeeping(w, n)
+	everyScheduleStatement(w, n)
 }
 
 func idsOf(c task.Claimed) []int64 { return ids(c) }
