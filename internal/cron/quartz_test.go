@@ -114,9 +114,9 @@ var refusals = []refusal{
 	{"a step of 0 means every, or only the first", regexp.MustCompile(`/0+([^0-9]|$)`), "", []string{"*/0 0 0 * * ?", "0 5/0 0 * * ?", "0 0 1-5/0 * * ?", "0 0 0 /0 * ?"}},
 	{"a step with a sign: a negative one means every", regexp.MustCompile(`/[+-]\d`), "", []string{"*/-5 0 0 * * ?", "0 */+5 0 * * ?", "0 /-5 0 * * ?"}},
 	{"a number with a sign after #", regexp.MustCompile(`#\+`), "day-of-week", []string{"0 0 0 ? * 6#+3"}},
-	{"of a list with # or W only one item counts, and of one with ? none", regexp.MustCompile(`,.*[#W?]|[#W?].*,`), "day-of-month day-of-week",
+	{"of a list with # or W only one item counts, and of one with ? none", regexp.MustCompile(`(?i),.*[#W?]|[#W?].*,`), "day-of-month day-of-week",
 		[]string{"0 0 0 ? * MON,FRI#2", "0 0 0 ? * FRI#2,3", "0 0 0 1W,15W * ?", "0 0 0 15W,1 * ?", "0 0 0 1 * ?,MON", "0 0 0 5,? * MON"}},
-	{"days that no week has before #, and day 0 before W", regexp.MustCompile(`^\d+[#W]`), "day-of-month day-of-week", []string{"0 0 0 ? * 0#2", "0 0 0 ? * 8#2", "0 0 0 ? * 15#1", "0 0 0 0W * ?"}},
+	{"days that no week has before #, and day 0 before W", regexp.MustCompile(`(?i)^\d+[#W]`), "day-of-month day-of-week", []string{"0 0 0 ? * 0#2", "0 0 0 ? * 8#2", "0 0 0 ? * 15#1", "0 0 0 0W * ?"}},
 	{"a range that ends at 0 where there is no 0", regexp.MustCompile(`-0+([^0-9]|$)`), "day-of-month month day-of-week", []string{"0 0 0 5-0 * ?", "0 0 0 1 3-0 ?", "0 0 0 ? * 2-0"}},
 	{"L in a field that has no last: Quartz fails when it looks for a time", regexp.MustCompile(`(?i)(^|,)L(W|-\d*W?)?(,|$)`), "second minute hour month year",
 		[]string{"L 0 0 * * ?", "0 L 0 * * ?", "0 0 L * * ?", "0 0 0 1 L ?", "0 0 0 1 1 ? L", "0 0 0,L * * ?"}},
@@ -198,20 +198,13 @@ func compareFires(table *Timetable, q question, want answer, lastYear int) strin
 	if want.end != "" && !(want.end == "hang" && hangs.MatchString(q.expr)) {
 		return "Quartz: " + want.end
 	}
-	got := firesOf(table, q)
-	fires := want.fires
+	got, fires := firesOf(table, q, dayOf(lastYear+1, 1, 1)*secondsADay), want.fires
 	if februaryNear.MatchString(q.expr) {
 		got, fires = dropFebruary(got), dropFebruary(fires)
 	}
-	if want.end == "hang" || februaryNear.MatchString(q.expr) {
-		n := min(len(got), len(fires))
-		if n == 0 && want.end == "" && len(got)+len(fires) > 1 {
-			return fmt.Sprintf("got %v, want %v", got, fires)
-		}
-		got, fires = got[:n], fires[:n]
+	if goesOn := want.end != "" || len(want.fires) == q.count; goesOn {
+		got = got[:min(len(got), len(fires))]
 	}
-	end := dayOf(lastYear+1, 1, 1) * secondsADay
-	got = slices.DeleteFunc(got, func(at int64) bool { return at >= end })
 	if !slices.Equal(got, fires) {
 		return fmt.Sprintf("got %v, want %v", got, fires)
 	}
@@ -229,11 +222,12 @@ func dropFebruary(fires []int64) []int64 {
 	return fires
 }
 
-func firesOf(table *Timetable, q question) (fires []int64) {
+// firesOf gives more fires than were asked for, but only those before end: what Quartz does not know of.
+func firesOf(table *Timetable, q question, end int64) (fires []int64) {
 	at := q.start * 1000
-	for range q.count {
+	for range 3 * q.count {
 		next, ok := table.Next(at)
-		if !ok {
+		if !ok || next >= end*1000 {
 			break
 		}
 		fires = append(fires, next/1000)

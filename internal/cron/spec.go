@@ -71,7 +71,7 @@ func Compile(spec Spec, zone string, gap DSTGap, overlap DSTOverlap) (*Timetable
 		return nil, err
 	}
 	if _, ok := t.Next(-1); !ok {
-		return nil, t.never(spec, "it can never fire: no such date exists up to the year "+fmt.Sprint(LastYear))
+		return nil, t.never(spec, "it can never fire: no such time exists up to the year "+fmt.Sprint(LastYear))
 	}
 	return t, nil
 }
