@@ -76,7 +76,7 @@ func newShop(t *testing.T, base, style string) *shop {
 		t.Fatal(err)
 	}
 	s.receiver, err = testkit.Start(t.Context(), testkit.Spec{Name: "receiver in PHP", Path: php, Args: []string{"-S", testkit.Loopback(port), filepath.Join(scripts, "receiver.php")},
-		Dir: s.dir, Log: filepath.Join(s.dir, "receiver.log"), Env: []string{"RECEIVER_DIR=" + s.dir, "RECEIVER_STYLE=" + style, "PHP_CLI_SERVER_WORKERS=4", "TZ=Europe/Lisbon"},
+		Dir: s.dir, Log: filepath.Join(s.dir, "receiver.log"), Env: []string{"RECEIVER_DIR=" + s.dir, "RECEIVER_STYLE=" + style, "TZ=Europe/Lisbon"},
 		Ready: func(ctx context.Context) error {
 			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", testkit.Loopback(port))
 			if err == nil {

@@ -36,7 +36,11 @@ $answers = (array) ($content['answers'] ?? ['success']);
 $answer = $answers[min((int) $_SERVER['HTTP_RETRY'], count($answers) - 1)];
 switch ($answer) {
     case 'slow':
-        sleep(30);
+        for ($i = 0; $i < 300; $i++) { // a closed connection ends the script at the next output
+            usleep(100000);
+            echo ' ';
+            flush();
+        }
         echo 'success';
         break;
     case '500':

@@ -1,0 +1,113 @@
+package goodjob_test
+
+import (
+	"bufio"
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/app"
+	"github.com/taskweir/taskweir/internal/config"
+	"github.com/taskweir/taskweir/internal/sqldb/sqldbtest"
+)
+
+// BenchmarkCreate measures signed creates beside native submits of the same payload, by turns in one run: a whole standalone without
+// a worker, on SQLite or (BENCH_DATABASE=mysql) on the server of the tests, and clients over kept connections. Signing is part
+// of what is measured.
+func BenchmarkCreate(b *testing.B) {
+	environ := []string{"TASKWEIR_HTTP_ADDR=127.0.0.1:0", "TASKWEIR_DATA_DIR=" + b.TempDir(), "TASKWEIR_LOG_LEVEL=warn"}
+	if kind := os.Getenv("BENCH_DATABASE"); kind != "" {
+		environ = append(environ, "TASKWEIR_DATABASE_URL="+sqldbtest.URL(b, kind))
+	}
+	cfg, err := config.Load(config.Standalone, nil, environ)
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := app.Start(b.Context(), cfg, app.Options{Logger: slog.New(slog.DiscardHandler), NoWorker: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Stop() //nolint:errcheck // its errors are measured nowhere
+	resp, err := http.PostForm(a.URL()+"/goodjob/application", url.Values{"appName": {"bench"}, "linkUrl": {"http://127.0.0.1:9/"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var made struct {
+		Data struct{ AppKey, SecretKey string }
+	}
+	raw, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err := json.Unmarshal(raw, &made); err != nil || made.Data.AppKey == "" {
+		b.Fatalf("%s %v", raw, err)
+	}
+	zone, _ := time.LoadLocation("Asia/Shanghai")
+	content := `{"user":"someone@example.com","text":"` + strings.Repeat("x", 140) + `","n":42}`
+	native := `{"kind":"goodjob.callback","payload":` + content + `}`
+	nativeRequest := []byte(fmt.Sprintf("POST /v1/tasks?app=%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		made.Data.AppKey, a.APIKey(), len(native), native))
+	escaped := url.QueryEscape(content)
+	var serial atomic.Int64
+	stamp := time.Now().In(zone).Format("2006-01-02 15:04:05")
+	signed := func() []byte {
+		n := strconv.FormatInt(serial.Add(1), 10)
+		sum := md5.Sum([]byte("app_key=" + made.Data.AppKey + "&content=" + content + "&nonce_str=nonce" + n + "&taskNo=a" + n + "&timestamp=" + stamp + "&version=1.0" + made.Data.SecretKey))
+		body := "taskNo=a" + n + "&content=" + escaped
+		return []byte("POST /goodjob/task/create HTTP/1.1\r\nHost: x\r\napp_key: " + made.Data.AppKey + "\r\nnonce_str: nonce" + n + "\r\ntimestamp: " + stamp +
+			"\r\nversion: 1.0\r\nsignature: " + hex.EncodeToString(sum[:]) + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+	}
+	addr := strings.TrimPrefix(a.URL(), "http://")
+	for round := range 2 {
+		b.Run(fmt.Sprintf("native-%d", round), func(b *testing.B) { hammer(b, addr, "201", func() []byte { return nativeRequest }) })
+		b.Run(fmt.Sprintf("signed-%d", round), func(b *testing.B) { hammer(b, addr, `"code":200`, signed) })
+	}
+}
+
+// hammer sends b.N requests from 256 clients; every answer must hold a text.
+func hammer(b *testing.B, addr, want string, next func() []byte) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range 256 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		wg.Go(func() {
+			defer c.Close()
+			rd := bufio.NewReader(c)
+			for left.Add(-1) >= 0 {
+				if _, err := c.Write(next()); err != nil {
+					b.Error(err)
+					return
+				}
+				resp, err := http.ReadResponse(rd, nil)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || !strings.Contains(resp.Status+string(body), want) {
+					b.Errorf("%s %s %v", resp.Status, body, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "requests/s")
+}
