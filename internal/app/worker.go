@@ -23,7 +23,8 @@ import (
 // checks are the built-in kinds, and how a payload of each is checked at submit.
 func checks() map[string]func(payload []byte) []task.FieldError {
 	return map[string]func(payload []byte) []task.FieldError{
-		"http": httpcall.CheckHTTP, "callback": httpcall.CheckCallback, "shell": shell.Check, "sleep": basic.CheckSleep, "echo": nil,
+		"http": httpcall.CheckHTTP, "callback": httpcall.CheckCallback,
+		task.CompletionKind: httpcall.CheckCompletion, httpcall.ProbeKind: httpcall.CheckProbe, "shell": shell.Check, "sleep": basic.CheckSleep, "echo": nil,
 		goodjob.Kind: httpcall.CheckCallback,
 	}
 }
@@ -33,10 +34,14 @@ func (a *App) runners() ([]worker.Runner, error) {
 	client := outbound.New(outbound.Options{Allow: a.cfg.Outbound.Allow})
 	a.life.onStop("outgoing connections", bound, func(context.Context) error { client.Close(); return nil })
 	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version(), Gate: a.gate()}
-	rs := []worker.Runner{basic.Echo{}, basic.Sleep{}, httpcall.NewHTTP(o), httpcall.NewCallback(o, a.store, a.box),
-		system.NewPurge(a.store, a.clock, a.log), system.NewRollup(a.store, a.clock)}
+	callbacks := []*httpcall.Callback{httpcall.NewCallback(o, a.store, a.box)}
 	for _, d := range a.dialects() {
-		rs = append(rs, httpcall.NewCallbackKind(o, a.store, a.box, d))
+		callbacks = append(callbacks, httpcall.NewCallbackKind(o, a.store, a.box, d))
+	}
+	rs := []worker.Runner{basic.Echo{}, basic.Sleep{}, httpcall.NewHTTP(o), httpcall.NewCompletion(o, a.store, a.box), httpcall.NewProbe(callbacks...),
+		system.NewPurge(a.store, a.clock, a.log), system.NewRollup(a.store, a.clock)}
+	for _, c := range callbacks {
+		rs = append(rs, c)
 	}
 	if !a.cfg.Worker.Shell {
 		return append(rs, a.opts.Runners...), nil

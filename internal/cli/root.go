@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found
 	if d.Standalone != nil {
 		root.AddCommand(p.standalone())
 	}
-	root.AddCommand(p.tasks(), p.schedules(), p.queues(), p.workers())
+	root.AddCommand(p.tasks(), p.schedules(), p.queues(), p.workers(), p.apps())
 	if d.Migrate != nil {
 		root.AddCommand(p.migrate())
 	}

@@ -20,7 +20,8 @@ import (
 func (p *program) tasks() *cobra.Command {
 	cmd := group("tasks", "Submit, look at and control tasks", "")
 	config.AddFlags(cmd.PersistentFlags(), config.CLI)
-	cmd.AddCommand(p.submit(), p.getTasks(), p.listTasks(), p.watch(), p.cancel(), p.retry(), p.taskLog(),
+	cmd.AddCommand(p.submit(), p.getTasks(), p.listTasks(), p.watch(), p.cancel(), p.retry(), p.taskLog(), p.taskDelivery(),
+		p.eachTask("resend ID...", "Send once more what tasks send: final ones again, waiting ones now", "/resend"),
 		p.eachTask("run-now ID...", "Start waiting tasks now instead of at their time", "/run-now"),
 		p.eachTask("abandon ID...", "Close zombies: attempts whose handler ignores that its time is over", "/abandon"))
 	return cmd

@@ -33,6 +33,7 @@ type AppInput struct {
 	CallbackURL Maybe[string] // http or https; "": none
 	Weight      Maybe[int64]  // share of a contended lane, 1 … 1,000
 	Paused      Maybe[bool]
+	KeepAll     Maybe[bool] // keep deliveries that succeed at once too
 	Broken      []task.FieldError
 
 	// What the legacy surfaces keep (task.Legacy).
@@ -155,6 +156,7 @@ func (in AppInput) apply(a *task.App) {
 	a.CallbackURL = in.CallbackURL.or(a.CallbackURL)
 	a.Weight = int(in.Weight.or(int64(a.Weight)))
 	a.Paused = in.Paused.or(a.Paused)
+	a.KeepDeliveries = in.KeepAll.or(a.KeepDeliveries)
 	a.Legacy.Step = int(in.Step.or(int64(a.Legacy.Step)))
 	a.Legacy.RetryTotal = int(in.RetryTotal.or(int64(a.Legacy.RetryTotal)))
 	a.Legacy.Remark = in.Remark.or(a.Legacy.Remark)
@@ -244,21 +246,7 @@ func (s *Service) UpdateApp(ctx context.Context, p Principal, key string, in App
 // RotateSecret gives an app a new signing secret, which is shown this once. Workers sign with it after 5 s at the latest.
 // Needs scope admin.
 func (s *Service) RotateSecret(ctx context.Context, p Principal, key string) (app task.App, signingSecret string, err error) {
-	if err := p.need(task.ScopeAdmin); err != nil {
-		return app, "", err
-	}
-	if app, err = s.App(ctx, p, key); err != nil {
-		return app, "", err
-	}
-	if app.Secret, signingSecret, err = s.newSecret(); err != nil {
-		return app, "", err
-	}
-	if err := s.store.UpdateApp(ctx, app); err != nil {
-		return app, "", err
-	}
-	s.creds.forget()
-	s.audit(p, "app.rotate_secret", "updated", app.Key)
-	return app, signingSecret, nil
+	return s.RotateSecretKeeping(ctx, p, key, 0)
 }
 
 // CreateAPIKey makes an API key for an app. The key is shown this once; only its hash is stored. Needs scope admin.

@@ -28,6 +28,7 @@ type Input struct {
 	UniqueWindowMs   Maybe[int64]      // with scope window
 	UniqueOnConflict string            // "": reject
 	Labels           []task.Label      // in the client's order
+	CompletionURL    Maybe[string]     // http or https, ≤ 2,048 bytes: told, signed, when the task is final
 	Broken           []task.FieldError // what the surface found while decoding; refused together with what Submit finds
 
 	retryOf int64

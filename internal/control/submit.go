@@ -145,6 +145,10 @@ func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) e
 			t.Flags |= task.UntilStarted
 		}
 	}
+	if in.CompletionURL.Set {
+		t.Flags |= task.HasCompletion
+		head.CompletionURL = in.CompletionURL.V
+	}
 	if len(in.Labels) > 0 {
 		t.Flags |= task.HasLabels
 		t.Labels = slices.Clone(in.Labels)

@@ -209,6 +209,9 @@ func (s *Service) RetryWith(ctx context.Context, p Principal, id int64, force bo
 	if r := old.Body.Head.Retry; r != nil {
 		in.Retry = &RetryInput{Policy: r.Policy, BaseMs: Some(r.BaseMs), CapMs: Some(r.CapMs), Jitter: Some(r.Jitter), Max: Some(int64(r.Max)), DelaysMs: r.DelaysMs}
 	}
+	if url := old.Body.Head.CompletionURL; url != "" {
+		in.CompletionURL = Some(url)
+	}
 	for k, v := range old.Body.Head.Labels {
 		in.Labels = append(in.Labels, task.Label{Key: k, Value: v})
 	}

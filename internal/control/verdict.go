@@ -49,6 +49,8 @@ func (s *Service) Verdict(ctx context.Context, v task.View) (Verdict, error) {
 		return Verdict{"running", fmt.Sprintf("its handler on worker %d ignores that its time is over; abandon closes the attempt", v.WorkerID)}, nil
 	case v.State == task.Running:
 		return Verdict{"running", fmt.Sprintf("worker %d runs it since %s", v.WorkerID, clock(v.StartedAt))}, nil
+	case v.Awaits():
+		return Verdict{"running", fmt.Sprintf("its receiver took it over and has until %s to complete epoch %d", clock(v.DueAt), v.Epoch)}, nil
 	case v.State == task.Blocked:
 		return Verdict{"blocked_by_parent", "it waits for the tasks before it"}, nil
 	case v.DueAt > now:
@@ -81,6 +83,9 @@ func finalVerdict(v task.View) Verdict {
 }
 
 func notDue(v task.View) Verdict {
+	if n := len(v.Attempts); n > 0 && v.Attempts[n-1].Outcome == task.OutcomeSnoozed && v.Attempts[n-1].ErrMessage != "" {
+		return Verdict{"not_due", fmt.Sprintf("it was postponed until %s: %s", clock(v.DueAt), v.Attempts[n-1].ErrMessage)}
+	}
 	if v.Failures > 0 {
 		return Verdict{"not_due", fmt.Sprintf("retry %d is due at %s", v.Failures, clock(v.DueAt))}
 	}

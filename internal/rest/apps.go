@@ -12,7 +12,8 @@ import (
 
 func appOf(a task.App) apiv1.App {
 	out := apiv1.App{ID: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Weight: a.Weight, Paused: a.Paused, CreatedAt: apiv1.Time(a.CreatedAt),
-		Surface: a.Legacy.Surface, Step: a.Legacy.Step, Remark: a.Legacy.Remark, CallbackHeaderStyle: a.Legacy.HeaderStyle}
+		Surface: a.Legacy.Surface, Step: a.Legacy.Step, Remark: a.Legacy.Remark, CallbackHeaderStyle: a.Legacy.HeaderStyle,
+		KeepDeliveries: a.KeepDeliveries, OldSecretUntil: apiv1.Time(a.OldSecretUntil)}
 	if n := a.Legacy.RetryTotal; n >= 0 {
 		out.RetryTotal = &n
 	}
@@ -58,7 +59,11 @@ func (a *api) rotateSecret(ctx context.Context, c call) (httpkit.Response, error
 	if err := noBody(c); err != nil {
 		return httpkit.Response{}, err
 	}
-	app, secret, err := a.svc.RotateSecret(ctx, c.who, c.Param("app"))
+	keep, err := overlap(c)
+	if err != nil {
+		return httpkit.Response{}, err
+	}
+	app, secret, err := a.svc.RotateSecretKeeping(ctx, c.who, c.Param("app"), keep)
 	out := appOf(app)
 	out.SigningSecret = secret
 	return one(out, err)
@@ -101,6 +106,8 @@ func decodeApp(c call) (in control.AppInput, err error) {
 				in.Weight = whole(s)
 			case "paused":
 				in.Paused.V, in.Paused.Set = s.Bool()
+			case "keepDeliveries":
+				in.KeepAll.V, in.KeepAll.Set = s.Bool()
 			case "step":
 				in.Step = whole(s)
 			case "retryTotal":

@@ -29,11 +29,6 @@ func decodeMember(s *httpkit.Scanner, in *control.Input, key []byte) {
 		in.Payload = s.Raw()
 		return
 	}
-	if string(key) == "completionUrl" {
-		s.Break("not_available", "is not available in this version")
-		s.Raw()
-		return
-	}
 	set, known := inputMember(s, in, key)
 	switch {
 	case !known:
@@ -72,6 +67,8 @@ func inputMember(s *httpkit.Scanner, in *control.Input, key []byte) (set func(),
 		return func() { in.UniqueOnConflict = text(s) }, true
 	case "labels":
 		return func() { in.Labels = decodeLabels(s) }, true
+	case "completionUrl":
+		return func() { in.CompletionURL.V, in.CompletionURL.Set = s.String() }, true
 	}
 	return nil, false
 }

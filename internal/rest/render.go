@@ -26,6 +26,10 @@ func taskOf(v *task.View, now int64) apiv1.Task {
 		ExpiresAt: apiv1.Time(v.ExpiresAt), Zombie: v.Flags.Has(task.Zombie), RunAt: apiv1.Time(v.DueAt),
 		CreatedAt: apiv1.Time(v.CreatedAt), StartedAt: apiv1.Time(v.StartedAt), FinishedAt: apiv1.Time(v.FinishedAt),
 		TimeoutMs: int64(v.TimeoutMs), Retry: retryOf(head.RetryPolicy()), Labels: head.Labels, CancelRequestedAt: apiv1.Time(v.CancelAt),
+		CompletionURL: head.CompletionURL,
+	}
+	if v.Awaits() {
+		t.CompleteBy, t.RunAt = apiv1.Time(v.DueAt), apiv1.Time(v.StartedAt)
 	}
 	for i := range v.Attempts {
 		t.Attempts = append(t.Attempts, attemptOf(&v.Attempts[i]))

@@ -87,6 +87,10 @@ func (a *api) routes() []route {
 		{get, "/v1/schedules/:id/slots", append(page, "app", "from", "to", "outcome"), a.listSlots},
 		{get, "/v1/schedules/:id/preview", []string{"app", "count", "from"}, a.previewStored},
 
+		{post, "/v1/tasks/:id/complete", []string{"app"}, a.completeTask},
+		{post, "/v1/tasks/:id/resend", []string{"app"}, a.resendTask},
+		{get, "/v1/tasks/:id/attempts/:attempt", []string{"app"}, a.getAttempt},
+
 		{get, "/v1/kinds", page, a.listKinds},
 		{put, "/v1/kinds/:name", nil, a.declareKind},
 
@@ -103,7 +107,8 @@ func (a *api) routes() []route {
 		{post, "/v1/apps", nil, a.createApp},
 		{get, "/v1/apps/:app", nil, a.getApp},
 		{patch, "/v1/apps/:app", nil, a.updateApp},
-		{post, "/v1/apps/:app/secret", nil, a.rotateSecret},
+		{post, "/v1/apps/:app/secret", []string{"overlapMs"}, a.rotateSecret},
+		{post, "/v1/apps/:app/test-callback", []string{"kind"}, a.testCallback},
 		{get, "/v1/apps/:app/keys", page, a.listKeys},
 		{post, "/v1/apps/:app/keys", nil, a.createKey},
 		{del, "/v1/apps/:app/keys/:key", nil, a.revokeKey},

@@ -89,8 +89,11 @@ func (s *Store) EnsureLane(ctx context.Context, queue string, p task.Priority) (
 // of all workers. Processes that make queues at the same moment may go past it by a few.
 const MaxQueues = 200
 
-// roomFor refuses a new queue beyond MaxQueues.
+// roomFor refuses a new queue beyond MaxQueues, but for the system's own.
 func roomFor(queue string, lanes []task.Lane) error {
+	if queue == task.SystemQueue {
+		return nil
+	}
 	queues := map[string]struct{}{}
 	for _, l := range lanes {
 		if l.Queue == queue {

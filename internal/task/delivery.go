@@ -90,3 +90,23 @@ type Delivery struct {
 	DurationMs      int64       `json:"durationMs"`
 	Error           string      `json:"error,omitempty"` // why no whole answer came
 }
+
+// ProbeReport is what trying an app's receiver out found.
+type ProbeReport struct {
+	OK       bool       `json:"ok"`   // it took the call that was signed as the app is set up
+	Kind     string     `json:"kind"` // of the callbacks that were tried
+	URL      string     `json:"url,omitempty"`
+	Tries    []ProbeTry `json:"tries,omitempty"`
+	Findings []string   `json:"findings"` // what is wrong and what to do, in sentences
+}
+
+// ProbeTry is one call of it.
+type ProbeTry struct {
+	Name       string `json:"name"`
+	Forged     bool   `json:"forged"`   // signed with a wrong secret: it should not be accepted
+	Accepted   bool   `json:"accepted"` // the answer means success
+	Status     int    `json:"status,omitempty"`
+	DurationMs int64  `json:"durationMs"`
+	Body       string `json:"body,omitempty"`
+	Error      string `json:"error,omitempty"`
+}

@@ -54,13 +54,17 @@ type RunningTask struct {
 
 // App is a client application.
 type App struct {
-	ID            string `json:"id"` // public key: identifies, never authenticates
-	Name          string `json:"name"`
-	CallbackURL   string `json:"callbackUrl"` // "": none
-	Weight        int    `json:"weight"`      // share of a contended lane, 1 … 1,000
-	Paused        bool   `json:"paused"`
-	CreatedAt     Time   `json:"createdAt"`
-	SigningSecret string `json:"signingSecret,omitempty"` // only when it is new
+	ID          string `json:"id"` // public key: identifies, never authenticates
+	Name        string `json:"name"`
+	CallbackURL string `json:"callbackUrl"` // "": none
+	Weight      int    `json:"weight"`      // share of a contended lane, 1 … 1,000
+	Paused      bool   `json:"paused"`
+	// KeepDeliveries keeps callbacks that succeed at once for inspection too; others are kept anyway.
+	KeepDeliveries bool `json:"keepDeliveries"`
+	// OldSecretUntil is how long callbacks are signed with the secret before the present one too; null: they are not.
+	OldSecretUntil Time   `json:"oldSecretUntil"`
+	CreatedAt      Time   `json:"createdAt"`
+	SigningSecret  string `json:"signingSecret,omitempty"` // only when it is new
 
 	// What the legacy surfaces keep of it.
 	Surface             string `json:"surface,omitempty"`             // where it was made, if not here: goodjob

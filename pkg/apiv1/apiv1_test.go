@@ -14,7 +14,7 @@ var full = apiv1.Task{
 	ID: 1, App: "app", Kind: "k", Queue: "q", Priority: "high", State: "failed", Reason: "exhausted", Payload: json.RawMessage(`{"a": 1}`), Result: json.RawMessage(`"r"`),
 	ResultTruncated: true, Error: &apiv1.TaskError{Code: "c", Message: "m\"\\\n\x01ü", HTTPStatus: 500}, Failures: 2, Losses: 1, RetryOf: 9, ScheduleID: 16, Slot: 7, UniqueKey: "u", ExpiresAt: 5000, Zombie: true,
 	RunAt: 1, CreatedAt: 2, StartedAt: 3, FinishedAt: 4, TimeoutMs: -1, Retry: apiv1.RetryInForce{Policy: "list", BaseMs: 1, CapMs: 2, Jitter: 0.25, Max: 3, DelaysMs: []int64{1, 2}},
-	Labels: map[string]string{"b": "2", "a": "1"}, CancelRequestedAt: 6, Progress: json.RawMessage(`{"p":0.5}`),
+	Labels: map[string]string{"b": "2", "a": "1"}, CancelRequestedAt: 6, CompletionURL: "https://x", CompleteBy: 8, Progress: json.RawMessage(`{"p":0.5}`),
 	Attempts: []apiv1.Attempt{{ID: 11, Epoch: 1, Worker: 12, StartedAt: 3, FinishedAt: 4, Outcome: "failed", Error: &apiv1.TaskError{Code: "x", Message: "y"}, HTTPStatus: 502, LogTail: "log"}, {ID: 13, Epoch: 2}},
 	Verdict:  &apiv1.Verdict{Code: "final", Text: "t"},
 }
@@ -73,7 +73,7 @@ func hasAll(t *testing.T, typ reflect.Type, raw []byte) {
 
 func TestWhatATaskHasNotIsNull(t *testing.T) {
 	raw := string((&apiv1.Task{ID: 1, State: "queued"}).AppendJSON(nil))
-	for _, name := range []string{"reason", "payload", "result", "error", "retryOf", "scheduleId", "slot", "uniqueKey", "expiresAt", "startedAt", "finishedAt", "cancelRequestedAt", "progress"} {
+	for _, name := range []string{"reason", "payload", "result", "error", "retryOf", "scheduleId", "slot", "uniqueKey", "expiresAt", "startedAt", "finishedAt", "cancelRequestedAt", "completionUrl", "completeBy", "progress"} {
 		if !strings.Contains(raw, `"`+name+`":null`) {
 			t.Errorf("%s is not null: %s", name, raw)
 		}

@@ -38,6 +38,8 @@ func (t *Task) AppendJSON(b []byte) []byte {
 	b = t.Retry.appendJSON(append(b, `,"retry":`...))
 	b = appendLabels(append(b, `,"labels":`...), t.Labels)
 	b = t.CancelRequestedAt.appendJSON(append(b, `,"cancelRequestedAt":`...))
+	b = appendOptional(append(b, `,"completionUrl":`...), t.CompletionURL)
+	b = t.CompleteBy.appendJSON(append(b, `,"completeBy":`...))
 	b = appendRaw(append(b, `,"progress":`...), t.Progress)
 	b = append(b, `,"attempts":[`...)
 	for i := range t.Attempts {

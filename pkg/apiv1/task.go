@@ -18,6 +18,7 @@ type Submit struct {
 	UniqueWindowMs   *int64            `json:"uniqueWindowMs,omitempty"`   // required with window
 	UniqueOnConflict string            `json:"uniqueOnConflict,omitempty"` // default reject
 	Labels           map[string]string `json:"labels,omitempty"`           // ≤ 16
+	CompletionURL    string            `json:"completionUrl,omitempty"`    // told, signed, when the task is final
 }
 
 // Retry says how failed attempts are spaced.
@@ -110,6 +111,8 @@ type Task struct {
 	Retry             RetryInForce      `json:"retry"`
 	Labels            map[string]string `json:"labels"`
 	CancelRequestedAt Time              `json:"cancelRequestedAt"`
+	CompletionURL     string            `json:"completionUrl"` // told when the task is final
+	CompleteBy        Time              `json:"completeBy"`    // its receiver took it over and has until then to complete it
 	Progress          json.RawMessage   `json:"progress"`
 	Attempts          []Attempt         `json:"attempts"`          // oldest first
 	Verdict           *Verdict          `json:"verdict,omitempty"` // only when one task is asked for

@@ -77,8 +77,8 @@ func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
 	if to.reject != nil {
 		return *to.reject
 	}
-	at := time.UnixMilli(r.caller.Clock.Now())
-	call, err := r.dialect.Build(to.Target, job, at)
+	nowMs := r.caller.Clock.Now()
+	call, err := r.dialect.Build(to.Target, job, time.UnixMilli(nowMs))
 	if err != nil {
 		return invalid(err.Error())
 	}
@@ -87,13 +87,14 @@ func (r *Callback) Run(ctx context.Context, job worker.Job) task.Result {
 		return *bad
 	}
 	r.caller.identify(req.header, &job)
-	to.sign(req, "task_"+strconv.FormatInt(job.TaskID, 10), at)
+	to.sign(req, "task_"+strconv.FormatInt(job.TaskID, 10), nowMs)
 	return r.caller.send(ctx, &job, req, func(a *Answer) task.Result { return r.dialect.Judge(*a) })
 }
 
 // sign adds the Standard Webhooks headers: with the app's secret, and with the one before it while that is valid.
-func (t *target) sign(req *request, id string, at time.Time) {
-	if t.older != nil && at.UnixMilli() < t.overAt {
+func (t *target) sign(req *request, id string, nowMs int64) {
+	at := time.UnixMilli(nowMs)
+	if t.older != nil && nowMs < t.overAt {
 		signature.SignHeader(req.header, id, at, req.body, t.secret, t.older)
 		return
 	}
