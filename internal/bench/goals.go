@@ -22,6 +22,9 @@ func (r *Report) goals() []goal {
 		{figure: instantSingly + ": last late", drains: 2},
 		{figure: "delays spread at 200/s, p99", atMost: 10},
 		{figure: "cancel, p99", atMost: 50},
+		{figure: firingFigure(r.schedules, false) + ": late, p99", atMost: 20},
+		{figure: firingFigure(r.schedules, true) + ": late, p99", atMost: 20},
+		{figure: sleepingFigure(r.sleeping) + ": processor, all processes", atMost: 0.5},
 		{figure: fairFigure, atMost: 2000},
 	}
 	if r.sqlite {

@@ -25,16 +25,20 @@ type Options struct {
 	InstantAhead time.Duration // how long before it they are submitted
 	Cancels      int           // tasks cancelled
 	Backlog      int           // tasks of app A that app B meets; 0: no fairness run
+	Schedules    int           // schedules that fire each second
+	Sleeping     int           // schedules that sleep; 0: their cost is not measured
+	Idle         time.Duration // of an idle system, twice
 	Slots        int           // of the worker, but for the fairness run, which has 8
 	Known        time.Duration // after this everybody knows of a new or a paused queue
 	Learned      time.Duration // after this the schedulers know how long the tasks of a queue run
 	Patience     time.Duration // tasks not done after this are lost
 }
 
-// Defaults are what the published figures are made with. About three minutes on two cores.
+// Defaults are what the published figures are made with. About five minutes on two cores.
 func Defaults() Options {
 	return Options{Rounds: 3, Submit: 500 * time.Millisecond, Yard: 1500 * time.Millisecond, Steady: 3 * time.Second, Latency: 4 * time.Second,
 		Drain: 50_000, Callbacks: 15_000, Instant: 10_000, InstantAhead: 3 * time.Second, Cancels: 200, Backlog: 100_000, Slots: 256,
+		Schedules: 1_000, Sleeping: 100_000, Idle: 10 * time.Second,
 		Known: time.Second, Learned: 5 * time.Second, Patience: time.Minute}
 }
 
@@ -42,6 +46,7 @@ func Defaults() Options {
 func Quick() Options {
 	return Options{Rounds: 1, Submit: 250 * time.Millisecond, Yard: 500 * time.Millisecond, Steady: time.Second, Latency: time.Second,
 		Drain: 10_000, Callbacks: 3_000, Instant: 2_000, InstantAhead: 2500 * time.Millisecond, Cancels: 50, Backlog: 20_000, Slots: 256,
+		Schedules: 1_000, Sleeping: 5_000, Idle: 2 * time.Second,
 		Known: time.Second, Learned: 5 * time.Second, Patience: 30 * time.Second}
 }
 
@@ -56,12 +61,13 @@ const (
 	StepPickup     = "pickup"
 	StepDelays     = "delays"
 	StepCancel     = "cancel"
+	StepSchedules  = "schedules"
 	StepFairness   = "fairness"
 )
 
 // Steps lists what may stand in Options.Only.
 func Steps() []string {
-	return []string{StepYardsticks, StepSubmit, StepDrain, StepSteady, StepCallbacks, StepPickup, StepDelays, StepCancel, StepFairness}
+	return []string{StepYardsticks, StepSubmit, StepDrain, StepSteady, StepCallbacks, StepPickup, StepDelays, StepCancel, StepSchedules, StepFairness}
 }
 
 // takes reports whether a step is to be taken.

@@ -20,9 +20,10 @@ type Report struct {
 	Doubled int64     `json:"doubled"` // runs beyond the first of a task
 	Early   int64     `json:"early"`   // starts before the due time
 
-	sqlite  bool
-	instant int
-	byName  map[string]*Figure
+	sqlite              bool
+	instant             int
+	schedules, sleeping int
+	byName              map[string]*Figure
 }
 
 // Figure is one thing measured once a round.
@@ -55,7 +56,7 @@ const (
 
 func newReport(sys System, o Options) *Report {
 	return &Report{System: sys.Name(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: o.Rounds,
-		sqlite: sys.SQLite(), instant: o.Instant, byName: map[string]*Figure{}}
+		sqlite: sys.SQLite(), instant: o.Instant, schedules: o.Schedules, sleeping: o.Sleeping, byName: map[string]*Figure{}}
 }
 
 // insertYard is the name of I or S.

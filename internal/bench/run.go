@@ -62,7 +62,7 @@ func (b *bench) rounds(ctx context.Context) error {
 	for b.round = range b.o.Rounds {
 		for _, s := range []step{
 			{StepYardsticks, b.yardsticks}, {StepSubmit, b.submits}, {StepDrain, b.drain}, {StepSteady, b.steady},
-			{StepCallbacks, b.callbacks}, {StepPickup, b.pickup}, {StepDelays, b.delays}, {StepCancel, b.cancels},
+			{StepCallbacks, b.callbacks}, {StepPickup, b.pickup}, {StepDelays, b.delays}, {StepCancel, b.cancels}, {StepSchedules, b.schedules},
 		} {
 			if !b.o.takes(s.name) {
 				continue

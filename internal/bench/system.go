@@ -37,6 +37,9 @@ type Client interface {
 	// Submit accepts tasks, all or none, and gives their ids in order. One task is a single submit, more are a batch
 	// (≤ 500). Safe for concurrent use; concurrent calls are committed together.
 	Submit(ctx context.Context, tasks ...Task) ([]int64, error)
+	// Schedule makes schedules and gives their ids in order. Unschedule deletes them.
+	Schedule(ctx context.Context, list ...Schedule) ([]int64, error)
+	Unschedule(ctx context.Context, ids ...int64) error
 	// Key is an API key of the app with scope manage or more.
 	Key() string
 }
@@ -48,6 +51,15 @@ type Task struct {
 	Payload []byte // raw JSON
 	DueAt   int64  // ms of the database's clock; 0: now
 	NoRetry bool   // retry.max 0
+}
+
+// Schedule is what the bench lets fire: at an interval within [StartAt, EndAt), or once. Times are ms of the database's clock.
+type Schedule struct {
+	Name            string // no other one of the app has it
+	EveryMs, Anchor int64
+	StartAt, EndAt  int64
+	At              int64
+	Task            Task // without a due time
 }
 
 // Settings are what a system is opened with.
