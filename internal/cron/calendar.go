@@ -51,10 +51,9 @@ func (f *fields) next(wall int64) (int64, bool) {
 		if second, ok := f.timeFrom(int(wall - day*secondsADay)); ok {
 			return day*secondsADay + int64(second), true
 		}
-		if y, m, d = dateOf(day + 1); true {
-			if found, ok = f.nextDay(y, m, d); !ok {
-				return 0, false
-			}
+		y, m, d = dateOf(day + 1)
+		if found, ok = f.nextDay(y, m, d); !ok {
+			return 0, false
 		}
 	}
 	second, _ := f.timeFrom(0)

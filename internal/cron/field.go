@@ -218,7 +218,7 @@ func (r *reader) unknown(start int) error {
 	return r.fail(start, r.pos, "unknown", "unknown name %q: the names are %s%s", clip(word), strings.Join(r.f.names, ", "), hint)
 }
 
-// value checks a number against the range of the field.
+// inRange refuses a number, written from start on, that the field does not have.
 func (r *reader) inRange(n, start int) error {
 	if n >= r.f.min && n <= r.f.max {
 		return nil

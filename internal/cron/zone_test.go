@@ -4,8 +4,8 @@ import (
 	"archive/zip"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +14,8 @@ import (
 // allZones lists the zones of Go's own database, or else of the system's.
 func allZones(t *testing.T) (names []string) {
 	t.Helper()
-	if r, err := zip.OpenReader(filepath.Join(runtime.GOROOT(), "lib/time/zoneinfo.zip")); err == nil {
+	root, _ := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	if r, err := zip.OpenReader(filepath.Join(strings.TrimSpace(string(root)), "lib/time/zoneinfo.zip")); err == nil {
 		defer r.Close()
 		for _, f := range r.File {
 			if isZoneName(f.Name) && !strings.HasSuffix(f.Name, "/") {
