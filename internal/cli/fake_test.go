@@ -36,6 +36,8 @@ type fakeAPI struct {
 	mu   sync.Mutex
 	left []exchange
 	keys []string // Idempotency-Key of each request
+	// matches is the If-Match of each request.
+	matches []string
 }
 
 const testKey = "test-key-0123456789"
@@ -65,6 +67,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := f.left[0]
 	f.left = f.left[1:]
 	f.keys = append(f.keys, r.Header.Get("Idempotency-Key"))
+	f.matches = append(f.matches, r.Header.Get("If-Match"))
 	raw, _ := io.ReadAll(r.Body)
 	if got != x.want || x.body != "" && string(raw) != x.body {
 		f.t.Errorf("got %s with %s\nwant %s with %s", got, raw, x.want, x.body)

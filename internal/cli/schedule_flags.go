@@ -157,9 +157,9 @@ func (f *scheduleFlags) times(in *apiv1.ScheduleInput, changed func(string) bool
 
 // task changes the task of a request by the rules of tasks submit.
 func (f *scheduleFlags) task(p *program, in *apiv1.Submit, changed func(string) bool) error {
-	given, err := p.submission(f.kind, &f.submitFlags, func(name string) bool {
-		return name != "delay" && name != "run-at" && name != "label" && changed(name)
-	})
+	own := f.submitFlags
+	own.labels = nil // read below, under the name of their flag here
+	given, err := p.submission(f.kind, &own, changed)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func inputOf(s apiv1.Schedule) apiv1.ScheduleInput {
 	in.Task = apiv1.Submit{Kind: t.Kind, Queue: t.Queue, Payload: t.Payload, Priority: t.Priority, TimeoutMs: &t.TimeoutMs, Labels: t.Labels,
 		Retry:          &apiv1.Retry{Policy: r.Policy, BaseMs: &r.BaseMs, CapMs: &r.CapMs, Jitter: &r.Jitter, Max: &most, DelaysMs: r.DelaysMs},
 		UniqueWindowMs: t.UniqueWindowMs}
-	for _, x := range []struct{ from, to *string }{{t.UniqueKey, &in.Task.UniqueKey}, {t.UniqueScope, &in.Task.UniqueScope}, {t.UniqueOnConflict, &in.Task.UniqueOnConflict}} {
+	for _, x := range []struct{ from, to *string }{{t.UniqueKey, &in.Task.UniqueKey}, {t.UniqueScope, &in.Task.UniqueScope}, {t.UniqueOnConflict, &in.Task.UniqueOnConflict}, {t.CompletionURL, &in.Task.CompletionURL}} {
 		if x.from != nil {
 			*x.to = *x.from
 		}

@@ -80,7 +80,7 @@ func (s *Service) fireOwed(ctx context.Context, row *schedule.Row, t *schedule.T
 		return false, nil
 	}
 	for round := 0; row.NextAt <= now; round++ {
-		plan := upTo(now, t.Plan(row.NextAt, now, task.MaxFlushTasks))
+		plan := owed(t, row.NextAt, now)
 		if round >= mostOwed {
 			plan = skipped(t, row.NextAt, now)
 		}
@@ -99,6 +99,16 @@ func (s *Service) fireOwed(ctx context.Context, row *schedule.Row, t *schedule.T
 		row.NextAt = plan.Next
 	}
 	return false, nil
+}
+
+// owed is the next transaction of what is owed. More is planned than is taken, so that a long row of skipped slots is seen to
+// be one.
+func owed(t *schedule.Timetable, next, now int64) schedule.Plan {
+	p := upTo(now, t.Plan(next, now, task.MaxFlushTasks+schedule.RangeOver+1))
+	if len(p.Slots) > task.MaxFlushTasks {
+		p.Slots, p.Next = p.Slots[:task.MaxFlushTasks], p.Slots[task.MaxFlushTasks].At
+	}
+	return p
 }
 
 // upTo leaves out what a plan looks ahead: each slot is decided by itself, so that a plan may end anywhere.

@@ -35,7 +35,9 @@ func CheckTemplate(payload []byte) string {
 }
 
 // Fill gives the payload that the task of a slot gets. The error says which template is wrong.
-func Fill(payload []byte, name string, slot int64) ([]byte, error) { return render(payload, name, slot) }
+func Fill(payload []byte, name string, slot int64) ([]byte, error) {
+	return render(payload, name, slot)
+}
 
 // render fills the templates of a payload for a slot.
 func render(payload []byte, name string, slot int64) ([]byte, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/schedule"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 // mortal is what one scheduler sees of the stores. When it is killed nothing of it reaches them any more: no lease is given
@@ -132,6 +133,7 @@ func (fl *fleet) kill(i int) {
 // Schedulers come and are killed at random, between and in the middle of transactions, for five minutes: no slot is missing,
 // none is there twice, and as long as one scheduler lives all start within 5 s.
 func TestKilledSchedulersMissAndDoubleNothing(t *testing.T) {
+	testkit.Says(t, "Every planned slot has exactly one line in the history, and exactly one task if and only if its outcome is `fired`, whichever schedulers are killed at whatever moment.")
 	for _, size := range []int{2, 3} {
 		inFleet(t, hostClock{}, func(t *testing.T, fl *fleet) {
 			rnd := rand.New(rand.NewPCG(uint64(size), 7))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/schedule"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 func overlap(o schedule.Overlap) func(*schedule.Definition) {
@@ -31,6 +32,7 @@ func outcomes(rows []schedule.Slot) map[schedule.Outcome]int64 {
 // The clock jumps an hour forward and an hour back, several times: each slot has one row and at most one task. What a jump
 // passes over was missed, and the misfire policy decides about it.
 func TestClockJumpsDoubleAndLoseNothing(t *testing.T) {
+	testkit.Says(t, "When the clock jumps by an hour, forward or back, each slot still has one line and at most one task; what a jump forward passes over was missed.")
 	clock := &jumpClock{}
 	inFleet(t, clock, func(t *testing.T, fl *fleet) {
 		begin := clock.Now()
@@ -201,6 +203,7 @@ func (h *shelf) owe(t *testing.T, id int64) int64 {
 
 // A scheduler is killed: another one fires its slots within 5 s, whether it was there before or is started then.
 func TestTakeover(t *testing.T) {
+	testkit.Says(t, "The slots of a killed scheduler are fired by any other one, at most 5 s late.")
 	for _, fresh := range []bool{false, true} {
 		inFleet(t, hostClock{}, func(t *testing.T, fl *fleet) {
 			begin := time.Now().UnixMilli()
@@ -302,6 +305,7 @@ func TestSpoiltSchedulesHoldUpNobody(t *testing.T) {
 
 // Held slots start when the run before them has ended, in order, and nothing of a paused schedule starts.
 func TestHeldSlotsAreReleasedInOrder(t *testing.T) {
+	testkit.Says(t, "is `held` with `queue`, and starts when the earlier ones have ended, one after the other in the order of slots;")
 	inFleet(t, hostClock{}, func(t *testing.T, fl *fleet) {
 		queue := fl.h.add(t, everyMs(1000, overlap(schedule.Queue)))
 		fl.start()
@@ -374,6 +378,7 @@ func TestCancelPreviousSignalsTheWorker(t *testing.T) {
 
 // A schedule is paused after so many failures in a row; what was held does not start.
 func TestFailuresPause(t *testing.T) {
+	testkit.Says(t, "With `maxConsecutiveFailures: 3` the third failed run in a row pauses the schedule, with `pausedReason: failures`; a run that succeeds sets the count to 0, a cancelled one changes nothing.")
 	inFleet(t, hostClock{}, func(t *testing.T, fl *fleet) {
 		r := fl.h.add(t, everyMs(1000, overlap(schedule.Queue), func(d *schedule.Definition) { d.MaxFailures = 3 }))
 		fl.start()

@@ -128,6 +128,7 @@ type ScheduleTask struct {
 	UniqueWindowMs   *int64            `json:"uniqueWindowMs"`   // null but with scope window
 	UniqueOnConflict *string           `json:"uniqueOnConflict"` // null without UniqueKey
 	Labels           map[string]string `json:"labels"`
+	CompletionURL    *string           `json:"completionUrl"`
 	Payload          json.RawMessage   `json:"payload"` // with its templates, byte for byte
 }
 
