@@ -169,15 +169,17 @@ var wallClock = map[string]string{
 
 // instants are the files that may turn a time into a number or a text, each for a reason.
 var instants = map[string]string{
-	"internal/dbclock/clock.go":        "is the clock",
-	"internal/app/demo.go":             "shows instants of the server to people",
-	"internal/control/verdict.go":      "says in words when a task is due",
-	"internal/cron/zone.go":            "reads when a zone's clocks are changed",
-	"internal/cli/print.go":            "shows instants of the server to people",
-	"internal/cli/watch.go":            "shows instants of the server to people",
-	"internal/runner/httpcall/call.go": "reads a Retry-After date",
-	"internal/sqldb/completion.go":     "writes instants of a task into what a completion URL is told",
-	"internal/compat/zone.go":          "is the wire form of instants on the legacy surfaces",
-	"pkg/apiv1/scalar.go":              "is the wire form of instants",
-	"pkg/signature/signature.go":       "signs the instant that its caller names",
+	"internal/dbclock/clock.go":            "is the clock",
+	"internal/app/demo.go":                 "shows instants of the server to people",
+	"internal/control/verdict.go":          "says in words when a task is due",
+	"internal/cron/zone.go":                "reads when a zone's clocks are changed",
+	"internal/cli/print.go":                "shows instants of the server to people",
+	"internal/cli/watch.go":                "shows instants of the server to people",
+	"internal/runner/httpcall/call.go":     "reads a Retry-After date",
+	"internal/sqldb/completion.go":         "writes instants of a task into what a completion URL is told",
+	"internal/compat/zone.go":              "is the wire form of instants on the legacy surfaces",
+	"internal/schedule/template.go":        "writes slots into payloads",
+	"internal/control/schedule_preview.go": "names instants in errors and notes for people",
+	"pkg/apiv1/scalar.go":                  "is the wire form of instants",
+	"pkg/signature/signature.go":           "signs the instant that its caller names",
 }
