@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // maxNonces bounds the process's own memory of nonces (about 10 MB).
@@ -18,6 +20,21 @@ type Nonces struct {
 	used map[string]time.Time // key to its end, by the monotonic clock
 	next time.Time            // earliest time of the next sweep of a full memory
 	max  int
+
+	queue   sync.Mutex
+	sending bool     // somebody talks to Redis
+	waiting *burning // what gathered meanwhile
+}
+
+// burning is what several callers burn by one message to Redis. Who comes while nobody talks to it does at once, alone; the
+// others gather, and one of them does it for all.
+type burning struct {
+	keys []string
+	ttl  []time.Duration
+	won  []bool
+	err  error
+	turn chan struct{} // one of those who wait takes it and sends
+	done chan struct{} // closed when won and err are set
 }
 
 func newNonces(c *Client) *Nonces {
@@ -32,15 +49,61 @@ func (n *Nonces) Burn(ctx context.Context, app int32, nonce string, ttl time.Dur
 	if !fresh {
 		return false
 	}
-	won := false
-	err := n.client.do(ctx, "burn nonce", func(ctx context.Context) (err error) {
-		won, err = n.client.rdb.SetNX(ctx, key, 1, ttl).Result()
-		return err
-	})
+	won, err := n.burn(ctx, key, ttl)
 	if err != nil {
 		return noted
 	}
 	return won
+}
+
+// burn sets a key in Redis and reports whether it was not there.
+func (n *Nonces) burn(ctx context.Context, key string, ttl time.Duration) (won bool, err error) {
+	n.queue.Lock()
+	b := n.waiting
+	if b == nil {
+		b = &burning{turn: make(chan struct{}, 1), done: make(chan struct{})}
+	}
+	at := len(b.keys)
+	b.keys, b.ttl = append(b.keys, key), append(b.ttl, ttl)
+	if n.sending {
+		n.waiting = b
+	} else {
+		n.sending = true
+		b.turn <- struct{}{}
+	}
+	n.queue.Unlock()
+	select {
+	case <-b.turn:
+		n.send(ctx, b)
+	case <-b.done:
+	}
+	return b.won[at], b.err
+}
+
+// send sets the keys of all who gathered and gives the turn on. It is not one caller's: it goes on when that one leaves.
+func (n *Nonces) send(ctx context.Context, b *burning) {
+	b.won = make([]bool, len(b.keys))
+	b.err = n.client.do(context.WithoutCancel(ctx), "burn nonce", func(ctx context.Context) error {
+		answers := make([]*redis.BoolCmd, len(b.keys))
+		_, err := n.client.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, key := range b.keys {
+				answers[i] = p.SetNX(ctx, key, 1, b.ttl[i])
+			}
+			return nil
+		})
+		for i, a := range answers {
+			b.won[i] = a.Val()
+		}
+		return err
+	})
+	close(b.done)
+	n.queue.Lock()
+	defer n.queue.Unlock()
+	next := n.waiting
+	n.waiting, n.sending = nil, next != nil
+	if next != nil {
+		next.turn <- struct{}{}
+	}
 }
 
 // remember notes a key in the process. fresh: it was new to it; noted: there was room for it.

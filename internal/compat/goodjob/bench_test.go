@@ -21,6 +21,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/app"
 	"github.com/taskweir/taskweir/internal/config"
+	"github.com/taskweir/taskweir/internal/procstat"
 	"github.com/taskweir/taskweir/internal/sqldb/sqldbtest"
 )
 
@@ -53,11 +54,22 @@ func BenchmarkCreate(b *testing.B) {
 	if err := json.Unmarshal(raw, &made); err != nil || made.Data.AppKey == "" {
 		b.Fatalf("%s %v", raw, err)
 	}
+	req, _ := http.NewRequest("POST", a.URL()+"/v1/apps/"+made.Data.AppKey+"/keys", strings.NewReader(`{"scope":"submit"}`))
+	req.Header.Set("Authorization", "Bearer "+a.APIKey())
+	if resp, err = http.DefaultClient.Do(req); err != nil {
+		b.Fatal(err)
+	}
+	var key struct{ Key string }
+	raw, _ = io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err := json.Unmarshal(raw, &key); err != nil || key.Key == "" {
+		b.Fatalf("%s %v", raw, err)
+	}
 	zone, _ := time.LoadLocation("Asia/Shanghai")
 	content := `{"user":"someone@example.com","text":"` + strings.Repeat("x", 140) + `","n":42}`
 	native := `{"kind":"goodjob.callback","payload":` + content + `}`
-	nativeRequest := []byte(fmt.Sprintf("POST /v1/tasks?app=%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		made.Data.AppKey, a.APIKey(), len(native), native))
+	nativeRequest := []byte(fmt.Sprintf("POST /v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		key.Key, len(native), native))
 	escaped := url.QueryEscape(content)
 	var serial atomic.Int64
 	stamp := time.Now().In(zone).Format("2006-01-02 15:04:05")
@@ -81,6 +93,7 @@ func hammer(b *testing.B, addr, want string, next func() []byte) {
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
 	start := time.Now()
+	before, _ := procstat.CPU(os.Getpid())
 	for range 256 {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -110,4 +123,7 @@ func hammer(b *testing.B, addr, want string, next func() []byte) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "requests/s")
+	if after, err := procstat.CPU(os.Getpid()); err == nil {
+		b.ReportMetric(float64((after-before).Microseconds())/float64(b.N), "cpu-us/op")
+	}
 }
