@@ -32,7 +32,8 @@ type Input struct {
 	Broken           []task.FieldError // what the surface found while decoding; refused together with what Submit finds
 
 	retryOf int64
-	id      int64 // taken before; 0: taken by the flush
+	id      int64         // taken before; 0: taken by the flush
+	head    task.BodyHead // as stored; set by prepare
 }
 
 // RetryInput is a retry policy as a client asks for it.

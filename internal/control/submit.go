@@ -162,6 +162,7 @@ func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) e
 		in.Payload = nullPayload
 	}
 	var err error
+	in.head = head
 	t.Body, err = task.Body{Payload: in.Payload, Head: head}.Encode()
 	return err
 }
@@ -237,7 +238,7 @@ func payloadPath(field string) string {
 // viewOf is the task as it was just stored, without reading it.
 func viewOf(p Principal, in *Input, t *task.Submission) task.View {
 	prio, _ := task.ParsePriority(in.Priority)
-	body, _ := task.DecodeBody(t.Body) // encoded a moment ago
+	body := task.Body{Payload: in.Payload, Head: in.head}
 	due := t.DueAt
 	if due == 0 {
 		due = t.CreatedAt + t.DelayMs
