@@ -23,11 +23,11 @@ const done = `{"id":"7","app":"a","kind":"echo","queue":"default","priority":"no
 func TestSubmitSendsWhatItWasTold(t *testing.T) {
 	f := newFake(t, exchange{
 		want:   "POST /v1/tasks",
-		body:   `{"kind":"http","queue":"mail","priority":"high","delayMs":90000,"timeoutMs":-1,"retry":{"baseMs":250,"max":0},"uniqueKey":"u","labels":{"a":"b=c","d":""},"payload":{"n": 1.0,"é":"<"}}`,
+		body:   `{"kind":"http","queue":"mail","priority":"high","delayMs":90000,"timeoutMs":-1,"retry":{"baseMs":250,"max":0},"uniqueKey":"u","labels":{"a":"b=c","d":""},"completionUrl":"https://x/y","payload":{"n": 1.0,"é":"<"}}`,
 		status: 201, answer: queued,
 	})
 	run(t, f.url, "", "tasks", "submit", "http", "--queue=mail", "--priority=high", "--delay=90s", "--timeout=none", "--retry-max=0", "--retry-base=250ms",
-		"--unique-key=u", "--label=a=b=c", "--label=d=", "--idempotency-key=mine", `--payload={"n": 1.0,"é":"<"}`).expect(t, ExitOK, "7 queued\n")
+		"--unique-key=u", "--completion-url=https://x/y", "--label=a=b=c", "--label=d=", "--idempotency-key=mine", `--payload={"n": 1.0,"é":"<"}`).expect(t, ExitOK, "7 queued\n")
 	if f.keys[0] != "mine" {
 		t.Errorf("idempotency key %q", f.keys[0])
 	}

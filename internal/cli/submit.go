@@ -22,12 +22,12 @@ const maxPayload = 16 << 20
 
 // submitFlags are the flags of tasks submit.
 type submitFlags struct {
-	queue, payload, priority, runAt, timeout, unique, idempotency string
-	delay, retryBase                                              time.Duration
-	retryMax                                                      int64
-	retryPolicy                                                   string
-	labels                                                        []string
-	wait                                                          bool
+	queue, payload, priority, runAt, timeout, unique, completion, idempotency string
+	delay, retryBase                                                          time.Duration
+	retryMax                                                                  int64
+	retryPolicy                                                               string
+	labels                                                                    []string
+	wait                                                                      bool
 }
 
 func (p *program) submit() *cobra.Command {
@@ -48,6 +48,7 @@ func (p *program) submit() *cobra.Command {
 	fs.Int64Var(&f.retryMax, "retry-max", 0, "retries after the first run (default 3)")
 	fs.DurationVar(&f.retryBase, "retry-base", 0, "wait before the first retry (default 1s)")
 	fs.StringVar(&f.retryPolicy, "retry-policy", "", "fixed, linear or exponential (default exponential)")
+	fs.StringVar(&f.completion, "completion-url", "", "URL that gets a signed POST when the task is final")
 	fs.StringVar(&f.unique, "unique-key", "", "refuse while another task with this key is not final")
 	fs.StringArrayVar(&f.labels, "label", nil, "key=value, may be repeated")
 	fs.StringVar(&f.idempotency, "idempotency-key", "", "the same key within 24 h gives the same task (default: random)")
@@ -65,7 +66,7 @@ func (p *program) submit() *cobra.Command {
 
 // submission turns flags into a request. Rules of the API are left to the API, which names field and rule.
 func (p *program) submission(kind string, f *submitFlags, changed func(string) bool) (*apiv1.Submit, error) {
-	s := &apiv1.Submit{Kind: kind, Queue: f.queue, Priority: f.priority, UniqueKey: f.unique}
+	s := &apiv1.Submit{Kind: kind, Queue: f.queue, Priority: f.priority, UniqueKey: f.unique, CompletionURL: f.completion}
 	var err error
 	if changed("payload") {
 		if s.Payload, err = p.payload(f.payload); err != nil {
