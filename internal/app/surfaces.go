@@ -5,6 +5,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/compat"
 	"github.com/taskweir/taskweir/internal/compat/goodjob"
+	"github.com/taskweir/taskweir/internal/compat/serendipity"
 	"github.com/taskweir/taskweir/internal/httpkit"
 	"github.com/taskweir/taskweir/internal/runner/httpcall"
 )
@@ -14,6 +15,10 @@ func (a *App) mountSurfaces(engine *httpkit.Engine) {
 	makers := map[string]func() compat.Surface{
 		goodjob.Name: func() compat.Surface {
 			return goodjob.New(goodjob.Options{Service: a.service, Nonces: a.redis.Nonces(), Zone: a.cfg.Legacy.Zone, Logger: a.log})
+		},
+		serendipity.Name: func() compat.Surface {
+			return serendipity.New(serendipity.Options{Service: a.service, Nonces: a.redis.Nonces(), Zone: a.cfg.Legacy.Zone, Logger: a.log,
+				Classes: a.cfg.Serendipity.Classes, TokenLife: a.cfg.Serendipity.TokenLife})
 		},
 	}
 	var on []compat.Surface
@@ -25,7 +30,7 @@ func (a *App) mountSurfaces(engine *httpkit.Engine) {
 
 // dialects are the ways in which legacy APIs call their apps back. A worker runs all of them, whatever an api serves.
 func (a *App) dialects() []httpcall.Dialect {
-	return []httpcall.Dialect{goodjob.NewDialect(a.cfg.Legacy.Zone)}
+	return []httpcall.Dialect{goodjob.NewDialect(a.cfg.Legacy.Zone), serendipity.Dialect{}, serendipity.Results{}}
 }
 
 // onLoopback reports whether only this machine can reach a listener. It is asked of the address that the process listens on, as

@@ -8,6 +8,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/bell"
 	"github.com/taskweir/taskweir/internal/compat/goodjob"
+	"github.com/taskweir/taskweir/internal/compat/serendipity"
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/nsqbus"
 	"github.com/taskweir/taskweir/internal/outbound"
@@ -25,7 +26,8 @@ func checks() map[string]func(payload []byte) []task.FieldError {
 	return map[string]func(payload []byte) []task.FieldError{
 		"http": httpcall.CheckHTTP, "callback": httpcall.CheckCallback,
 		task.CompletionKind: httpcall.CheckCompletion, httpcall.ProbeKind: httpcall.CheckProbe, "shell": shell.Check, "sleep": basic.CheckSleep, "echo": nil,
-		goodjob.Kind: httpcall.CheckCallback,
+		goodjob.Kind:     httpcall.CheckCallback,
+		serendipity.Kind: httpcall.CheckCallback, serendipity.ResultKind: httpcall.CheckCompletion,
 	}
 }
 

@@ -39,11 +39,12 @@ var internalImports = map[string]string{
 	"internal/runner/httpcall": "internal/task internal/worker internal/runner/payload internal/outbound internal/metrics pkg/signature",
 
 	// Surfaces.
-	"internal/httpkit":        "internal/task internal/metrics pkg/apiv1",
-	"internal/rest":           "internal/task internal/control internal/schedule internal/httpkit pkg/apiv1",
-	"internal/compat":         "internal/task internal/httpkit",
-	"internal/compat/goodjob": "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
-	"internal/cli":            "internal/config internal/doctor pkg/apiv1",
+	"internal/httpkit":            "internal/task internal/metrics pkg/apiv1",
+	"internal/rest":               "internal/task internal/control internal/schedule internal/httpkit pkg/apiv1",
+	"internal/compat":             "internal/task internal/httpkit",
+	"internal/compat/serendipity": "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
+	"internal/compat/goodjob":     "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
+	"internal/cli":                "internal/config internal/doctor pkg/apiv1",
 
 	"internal/config": "",
 	"internal/doctor": "internal/config",
@@ -182,4 +183,6 @@ var instants = map[string]string{
 	"internal/control/schedule_preview.go": "names instants in errors and notes for people",
 	"pkg/apiv1/scalar.go":                  "is the wire form of instants",
 	"pkg/signature/signature.go":           "signs the instant that its caller names",
+
+	"internal/compat/serendipity/callback.go": "dates a callback by the instant that its caller names",
 }

@@ -23,8 +23,9 @@ type Config struct {
 	Log       Log
 
 	// Surfaces are the legacy APIs that are served (api, standalone).
-	Surfaces []string
-	Legacy   Legacy
+	Surfaces    []string
+	Legacy      Legacy
+	Serendipity Serendipity
 
 	// DataDir is an absolute path; empty in a split process that was given none.
 	DataDir string
@@ -94,6 +95,12 @@ type Outbound struct {
 type Legacy struct {
 	Root []string       // those of Surfaces that are served without their prefix too
 	Zone *time.Location // of date-times without a zone
+}
+
+// Serendipity is what the Serendipity-job API has of its own.
+type Serendipity struct {
+	Classes   map[string]string // content.class to the kind of task that runs it
+	TokenLife time.Duration     // how long signed headers are taken in token mode
 }
 
 // WorkerSettings are the worker's own.

@@ -73,11 +73,12 @@ func TestStandaloneDefaultsMatchTheContract(t *testing.T) {
 		Retention: Retention{
 			Succeeded: 7 * 24 * time.Hour, Failed: 30 * 24 * time.Hour,
 		},
-		Log:       Log{Level: slog.LevelInfo, Format: "text"},
-		Surfaces:  []string{"goodjob"},
-		Legacy:    Legacy{Zone: c.Legacy.Zone},
-		DataDir:   filepath.Join(dir, ".taskweir"),
-		DrainTime: 10 * time.Second,
+		Log:         Log{Level: slog.LevelInfo, Format: "text"},
+		Surfaces:    []string{"goodjob", "serendipity"},
+		Legacy:      Legacy{Zone: c.Legacy.Zone},
+		Serendipity: Serendipity{TokenLife: 30 * 24 * time.Hour},
+		DataDir:     filepath.Join(dir, ".taskweir"),
+		DrainTime:   10 * time.Second,
 	}
 	if z := c.Legacy.Zone; z == nil || z.String() != "Asia/Shanghai" {
 		t.Errorf("zone %v", z)

@@ -142,7 +142,7 @@ func Settings() []Setting {
 			Key: "surfaces", Type: "names", Roles: API | Standalone, List: true,
 			Defaults: map[Role]string{Standalone: surfaceList},
 			Range:    surfaceList,
-			Doc:      "Legacy APIs that are served beside `/v1`, each below its name: `/goodjob`.",
+			Doc:      "Legacy APIs that are served beside `/v1`, each below its name: `/goodjob`, `/serendipity`.",
 			set:      func(c *Config, t string) error { return parseSurfaces(&c.Surfaces, t) },
 		},
 		{
@@ -155,6 +155,16 @@ func Settings() []Setting {
 			Key: "legacy.zone", Type: "zone", Default: "Asia/Shanghai", Roles: API | Worker | Standalone, Range: "an IANA name",
 			Doc: "Zone of date-times without one, in and out, on every legacy API. The same for all processes.",
 			set: func(c *Config, t string) error { return parseZone(&c.Legacy.Zone, t) },
+		},
+		{
+			Key: "serendipity.classes", Type: "pairs", Roles: API | Standalone, List: true, Range: "up to 256 × `Class=kind`",
+			Doc: "Kinds of tasks that run the contents of Serendipity-job whose `class` has that name, whole or its last part; contents of other classes are sent to the app.",
+			set: func(c *Config, t string) error { return parseClasses(&c.Serendipity.Classes, t) },
+		},
+		{
+			Key: "serendipity.token_life", Type: "duration", Default: "30d", Roles: API | Standalone, Range: "1m to 3650d",
+			Doc: "How long the signed headers that Serendipity-job gives out are taken.",
+			set: func(c *Config, t string) error { return parseDuration(&c.Serendipity.TokenLife, t, 60*second, "3650d") },
 		},
 		{
 			Key: "outbound.allow", Type: "networks", Roles: Worker | Standalone, List: true,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +16,8 @@ func TestSurfaces(t *testing.T) {
 	}{
 		{API, nil, nil, nil},
 		{API, []string{"TASKWEIR_SURFACES=goodjob", "TASKWEIR_LEGACY_ROOT=goodjob"}, []string{"goodjob"}, []string{"goodjob"}},
-		{Standalone, nil, []string{"goodjob"}, nil},
+		{Standalone, nil, []string{"goodjob", "serendipity"}, nil},
+		{API, []string{"TASKWEIR_SURFACES=serendipity,goodjob", "TASKWEIR_LEGACY_ROOT=serendipity"}, []string{"serendipity", "goodjob"}, []string{"serendipity"}},
 		{Standalone, []string{"TASKWEIR_SURFACES=none"}, nil, nil},
 	} {
 		environ := c.environ
@@ -41,10 +43,24 @@ func TestWrongSurfacesAreRefused(t *testing.T) {
 		"TASKWEIR_LEGACY_ZONE=Local":                           "zone of the machine",
 		"TASKWEIR_LEGACY_ZONE=Moon/Base":                       `"Moon/Base"`,
 		"TASKWEIR_SURFACES=none\nTASKWEIR_LEGACY_ROOT=goodjob": "not among surfaces",
+		"TASKWEIR_SERENDIPITY_CLASSES=SimpleJob":               "no Class=kind",
+		"TASKWEIR_SERENDIPITY_CLASSES=a b=k":                   "no Class=kind",
+		"TASKWEIR_SERENDIPITY_CLASSES=A=":                      "is not 1 to 64",
+		"TASKWEIR_SERENDIPITY_CLASSES=A=K":                     "is not 1 to 64",
+		"TASKWEIR_SERENDIPITY_CLASSES=A=k,\\A=l":               "twice",
+		"TASKWEIR_SERENDIPITY_TOKEN_LIFE=1s":                   "1m",
 	} {
 		got := problems(t, Standalone, nil, strings.Split(variable, "\n"))
 		if len(got) != 1 || !strings.Contains(got[0].Text, want) {
 			t.Errorf("%s: %+v", variable, got)
 		}
+	}
+}
+
+func TestClasses(t *testing.T) {
+	got := mustLoad(t, Standalone, nil, []string{`TASKWEIR_SERENDIPITY_CLASSES=\Ns\SimpleJob=simple.job, Report=report`})
+	want := map[string]string{`Ns\SimpleJob`: "simple.job", "Report": "report"}
+	if !maps.Equal(got.Serendipity.Classes, want) {
+		t.Errorf("%v", got.Serendipity.Classes)
 	}
 }

@@ -37,12 +37,13 @@ type AppInput struct {
 	Broken      []task.FieldError
 
 	// What the legacy surfaces keep (task.Legacy).
-	Step        Maybe[int64]  // 1 … 3,600 s
-	RetryTotal  Maybe[int64]  // 0 … 10
-	Remark      Maybe[string] // ≤ 255 characters
-	HeaderStyle Maybe[string] // hyphen or underscore
-	Surface     string        // of a new app: where it is made
-	DigitKey    bool          // of a new app: its public key consists of digits, as older clients keep it
+	Step          Maybe[int64]  // 1 … 3,600 s
+	RetryTotal    Maybe[int64]  // 0 … 10
+	Remark        Maybe[string] // ≤ 255 characters
+	HeaderStyle   Maybe[string] // hyphen or underscore
+	SignatureMode Maybe[string] // token or strict
+	Surface       string        // of a new app: where it is made
+	DigitKey      bool          // of a new app: its public key consists of digits, as older clients keep it
 }
 
 // CreateApp makes an app with a public key and a signing secret, which is shown this once. Needs scope admin.
@@ -148,6 +149,9 @@ func (in AppInput) check(create bool) error {
 	if v := in.HeaderStyle.V; in.HeaderStyle.Set && v != task.HeaderHyphen && v != task.HeaderUnderscore {
 		f.add("callbackHeaderStyle", "one_of", "must be hyphen or underscore")
 	}
+	if v := in.SignatureMode.V; in.SignatureMode.Set && v != task.SignatureToken && v != task.SignatureStrict {
+		f.add("signatureMode", "one_of", "must be token or strict")
+	}
 	return f.err()
 }
 
@@ -161,6 +165,7 @@ func (in AppInput) apply(a *task.App) {
 	a.Legacy.RetryTotal = int(in.RetryTotal.or(int64(a.Legacy.RetryTotal)))
 	a.Legacy.Remark = in.Remark.or(a.Legacy.Remark)
 	a.Legacy.HeaderStyle = in.HeaderStyle.or(a.Legacy.HeaderStyle)
+	a.Legacy.SignatureMode = in.SignatureMode.or(a.Legacy.SignatureMode)
 }
 
 // checkURL says what is wrong with a URL that we shall call. Where it leads is checked when it is dialled, after DNS.

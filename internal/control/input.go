@@ -31,6 +31,8 @@ type Input struct {
 	CompletionURL    Maybe[string]     // http or https, ≤ 2,048 bytes: told, signed, when the task is final
 	Broken           []task.FieldError // what the surface found while decoding; refused together with what Submit finds
 
+	CompletionKind string // with CompletionURL: a surface's own way to tell it (task.BodyHead)
+
 	retryOf int64
 	id      int64         // taken before; 0: taken by the flush
 	head    task.BodyHead // as stored; set by prepare

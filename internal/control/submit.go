@@ -147,7 +147,7 @@ func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) e
 	}
 	if in.CompletionURL.Set {
 		t.Flags |= task.HasCompletion
-		head.CompletionURL = in.CompletionURL.V
+		head.CompletionURL, head.CompletionKind = in.CompletionURL.V, in.CompletionKind
 	}
 	if len(in.Labels) > 0 {
 		t.Flags |= task.HasLabels

@@ -78,7 +78,7 @@ func cluster(t *testing.T) *testkit.Cluster {
 		return shared
 	}
 	c, err := testkit.StartCluster(t.Context(), testkit.ClusterOptions{Programs: programs(t), Schedulers: 2, Workers: 2,
-		Env: []string{"TASKWEIR_WORKER_SHELL=true", "TASKWEIR_SURFACES=goodjob", "TASKWEIR_DRAIN_TIME=" + drainTime.String()}})
+		Env: []string{"TASKWEIR_WORKER_SHELL=true", "TASKWEIR_SURFACES=goodjob,serendipity", "TASKWEIR_DRAIN_TIME=" + drainTime.String()}})
 	if err != nil {
 		t.Fatal(err)
 	}

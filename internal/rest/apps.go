@@ -17,6 +17,7 @@ func appOf(a task.App) apiv1.App {
 	if n := a.Legacy.RetryTotal; n >= 0 {
 		out.RetryTotal = &n
 	}
+	out.SignatureMode = a.Legacy.SignatureMode
 	return out
 }
 
@@ -116,6 +117,8 @@ func decodeApp(c call) (in control.AppInput, err error) {
 				in.Remark.V, in.Remark.Set = s.String()
 			case "callbackHeaderStyle":
 				in.HeaderStyle.V, in.HeaderStyle.Set = s.String()
+			case "signatureMode":
+				in.SignatureMode.V, in.SignatureMode.Set = s.String()
 			default:
 				s.Unknown()
 			}

@@ -12,19 +12,20 @@ import (
 
 // appRow is the table apps.
 type appRow struct {
-	ID          int32 `gorm:"primaryKey;autoIncrement:false"`
-	AppKey      string
-	Name        string
-	CallbackURL string `gorm:"column:callback_url"`
-	Paused      bool
-	Weight      int
-	Secret      []byte
-	CreatedAt   int64 `gorm:"autoCreateTime:false"`
-	Surface     string
-	Step        int
-	RetryTotal  int
-	Remark      string
-	HeaderStyle string
+	ID            int32 `gorm:"primaryKey;autoIncrement:false"`
+	AppKey        string
+	Name          string
+	CallbackURL   string `gorm:"column:callback_url"`
+	Paused        bool
+	Weight        int
+	Secret        []byte
+	CreatedAt     int64 `gorm:"autoCreateTime:false"`
+	Surface       string
+	Step          int
+	RetryTotal    int
+	Remark        string
+	HeaderStyle   string
+	SignatureMode string
 
 	OldSecret      []byte
 	OldSecretUntil int64
@@ -37,7 +38,8 @@ func (appRow) TableName() string { return "apps" }
 func (r *appRow) app() task.App {
 	return task.App{ID: r.ID, Key: r.AppKey, Name: r.Name, CallbackURL: r.CallbackURL, Paused: r.Paused, Weight: r.Weight,
 		Secret: r.Secret, CreatedAt: r.CreatedAt,
-		Legacy:    task.Legacy{Surface: r.Surface, Step: r.Step, RetryTotal: r.RetryTotal, Remark: r.Remark, HeaderStyle: r.HeaderStyle},
+		Legacy: task.Legacy{Surface: r.Surface, Step: r.Step, RetryTotal: r.RetryTotal, Remark: r.Remark, HeaderStyle: r.HeaderStyle,
+			SignatureMode: r.SignatureMode},
 		OldSecret: r.OldSecret, OldSecretUntil: r.OldSecretUntil, KeepDeliveries: r.KeepDeliveries}
 }
 
@@ -50,7 +52,7 @@ func rowOfApp(a task.App) *appRow {
 	}
 	return &appRow{ID: a.ID, AppKey: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Paused: a.Paused, Weight: max(a.Weight, 1),
 		Secret: a.Secret, CreatedAt: a.CreatedAt,
-		Surface: a.Legacy.Surface, Step: a.Legacy.Step, RetryTotal: a.Legacy.RetryTotal, Remark: a.Legacy.Remark, HeaderStyle: a.Legacy.HeaderStyle,
+		Surface: a.Legacy.Surface, Step: a.Legacy.Step, RetryTotal: a.Legacy.RetryTotal, Remark: a.Legacy.Remark, HeaderStyle: a.Legacy.HeaderStyle, SignatureMode: a.Legacy.SignatureMode,
 		OldSecret: a.OldSecret, OldSecretUntil: a.OldSecretUntil, KeepDeliveries: a.KeepDeliveries}
 }
 
@@ -118,7 +120,7 @@ func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 	return s.writeSettled(ctx, func(ctx context.Context, t tx) error {
 		res := s.gorm(ctx, t).Model(&appRow{}).Where("id = ?", a.ID).Updates(map[string]any{"name": row.Name,
 			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight, "secret": row.Secret,
-			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle,
+			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle, "signature_mode": row.SignatureMode,
 			"old_secret": row.OldSecret, "old_secret_until": row.OldSecretUntil, "keep_deliveries": row.KeepDeliveries})
 		if res.Error == nil && res.RowsAffected == 0 {
 			return task.Missing("app")

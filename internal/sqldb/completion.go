@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -26,7 +27,10 @@ const completionTimeoutMs = 30_000
 var completionRetry = task.RetryPolicy{Policy: "exponential", BaseMs: 5_000, CapMs: 3_600_000, Jitter: 0.2, Max: 20}
 
 // completionHome is where such tasks are put; both are there before the first task with a completion URL is.
-type completionHome struct{ lane, kind atomic.Int32 }
+type completionHome struct {
+	lane, kind atomic.Int32
+	others     sync.Map // name of another kind that delivers to its id
+}
 
 // prepareCompletions makes the lane and the kind of completions, outside of any transaction.
 func (s *Store) prepareCompletions(ctx context.Context) error {
@@ -87,7 +91,7 @@ func (s *Store) announce(ctx context.Context, t tx, now int64, ends []ending, se
 	if err != nil {
 		return err
 	}
-	var subs []*task.Submission
+	var subs []*told
 	for ids = sortedIDs(ids); len(ids) > 0; {
 		part := ids[:min(len(ids), maxList)]
 		ids = ids[len(part):]
@@ -98,14 +102,43 @@ func (s *Store) announce(ctx context.Context, t tx, now int64, ends []ending, se
 	if len(subs) == 0 {
 		return nil
 	}
-	for _, sub := range subs {
+	plain := make([]*task.Submission, len(subs))
+	for i, sub := range subs {
 		sub.LaneID, sub.KindID = lane, kind
+		if sub.kind != "" {
+			if sub.KindID, err = s.toldKind(ctx, t, sub.kind); err != nil {
+				return err
+			}
+		}
+		plain[i] = &sub.Submission
 	}
-	return s.insertCompletions(ctx, t, now, subs, set)
+	return s.insertCompletions(ctx, t, now, plain, set)
+}
+
+// told is a delivery and the name of its kind, empty for task.CompletionKind.
+type told struct {
+	task.Submission
+	kind string
+}
+
+// toldKind gives the id of a kind that delivers results. Whoever submits a task that names one has declared it.
+func (s *Store) toldKind(ctx context.Context, t tx, name string) (id int32, err error) {
+	if known, ok := s.engine.completions.others.Load(name); ok {
+		return known.(int32), nil
+	}
+	rows, err := t.query(ctx, "SELECT id FROM kinds WHERE name=?", name)
+	if err := eachRow(rows, err, func(rows *sql.Rows) error { return rows.Scan(&id) }); err != nil {
+		return 0, err
+	}
+	if id == 0 {
+		return 0, fmt.Errorf("a task's result is to be told by the kind %q, which there is not", name)
+	}
+	s.engine.completions.others.Store(name, id)
+	return id, nil
 }
 
 // completionsOf reads ended tasks and adds their deliveries.
-func (s *Store) completionsOf(ctx context.Context, t tx, ids []int64, byID map[int64]*ending, now int64, subs []*task.Submission) ([]*task.Submission, error) {
+func (s *Store) completionsOf(ctx context.Context, t tx, ids []int64, byID map[int64]*ending, now int64, subs []*told) ([]*told, error) {
 	query := newText(len(ids)).s("SELECT t.id,t.app_id,t.kind_id,t.epoch,t.failures,t.created_at,t.started_at,t.finished_at,p.body,r.body,k.name FROM tasks t").
 		s(" JOIN payloads p ON p.id=t.id JOIN kinds k ON k.id=t.kind_id LEFT JOIN results r ON r.id=t.id AND r.epoch=t.epoch AND t.state=4 WHERE t.id IN (").ids(ids).
 		s(") ORDER BY t.id").String()
@@ -121,9 +154,15 @@ func (s *Store) completionsOf(ctx context.Context, t tx, ids []int64, byID map[i
 			s.log.Error("a task's completion URL cannot be read", "task", row.ID, "err", err)
 			return nil
 		}
-		p := completionPayload(&row, byID[row.ID], &body.Head, kind, result)
 		policy := completionRetry
-		sub := &task.Submission{AppID: row.AppID, Flags: task.HasRetryPolicy, DueAt: now, TimeoutMs: completionTimeoutMs}
+		if body.Head.CompletionKind != "" {
+			if byID[row.ID].state != task.Succeeded {
+				return nil
+			}
+			policy = body.Head.RetryPolicy()
+		}
+		p := completionPayload(&row, byID[row.ID], &body.Head, kind, result)
+		sub := &told{Submission: task.Submission{AppID: row.AppID, Flags: task.HasRetryPolicy, DueAt: now, TimeoutMs: completionTimeoutMs}, kind: body.Head.CompletionKind}
 		if sub.Body, err = (task.Body{Payload: p, Head: task.BodyHead{Retry: &policy}}).Encode(); err != nil {
 			return err
 		}

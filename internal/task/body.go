@@ -22,6 +22,9 @@ type BodyHead struct {
 	Labels         map[string]string `json:"labels,omitempty"`
 	RetryOf        int64             `json:"retryOf,omitempty"`
 	CompletionURL  string            `json:"completionUrl,omitempty"` // with HasCompletion
+	// CompletionKind is the kind of the task that tells it, instead of CompletionKind of the package: a surface's own way. Such
+	// a one tells results only, of tasks that succeed, and is retried by the task's own policy.
+	CompletionKind string `json:"completionKind,omitempty"`
 	// RunAt is the time in the future that the task was planned for, kept where something else needs a head anyway: the
 	// row's due time moves on with every retry.
 	RunAt int64 `json:"runAt,omitempty"`

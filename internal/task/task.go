@@ -323,7 +323,15 @@ type Legacy struct {
 	RetryTotal  int    // retries after the first run, 0 … 10; -1: the surface's default
 	Remark      string // ≤ 255 characters
 	HeaderStyle string // names that the signature of callbacks covers: HeaderHyphen ("" too) or HeaderUnderscore
+	// SignatureMode is what the Serendipity surface asks of a request: SignatureToken ("" too) or SignatureStrict.
+	SignatureMode string
 }
+
+// The signature modes of the Serendipity surface.
+const (
+	SignatureToken  = "token"  // signed headers are a token: taken again and again, for 30 days
+	SignatureStrict = "strict" // the signature covers a digest of the request, and a nonce is taken once
+)
 
 // The header styles: which names of the headers a callback's signature covers. Both spellings are sent anyway.
 const (

@@ -67,11 +67,12 @@ type App struct {
 	SigningSecret  string `json:"signingSecret,omitempty"` // only when it is new
 
 	// What the legacy surfaces keep of it.
-	Surface             string `json:"surface,omitempty"`             // where it was made, if not here: goodjob
+	Surface             string `json:"surface,omitempty"`             // where it was made, if not here: goodjob, serendipity
 	Step                int    `json:"step,omitempty"`                // seconds before the first retry, 1 … 3,600
 	RetryTotal          *int   `json:"retryTotal,omitempty"`          // retries after the first run, 0 … 10
 	Remark              string `json:"remark,omitempty"`              // ≤ 255 characters
 	CallbackHeaderStyle string `json:"callbackHeaderStyle,omitempty"` // names that the callbacks' legacy signature covers: hyphen (default), underscore
+	SignatureMode       string `json:"signatureMode,omitempty"`       // what the Serendipity surface asks of requests: token (default), strict
 }
 
 // AppCreate is the body of POST /v1/apps.
@@ -84,6 +85,7 @@ type AppCreate struct {
 	RetryTotal          *int   `json:"retryTotal,omitempty"`
 	Remark              string `json:"remark,omitempty"`
 	CallbackHeaderStyle string `json:"callbackHeaderStyle,omitempty"`
+	SignatureMode       string `json:"signatureMode,omitempty"`
 }
 
 // AppPatch is the body of PATCH /v1/apps/{id}; what is left out stays.
@@ -97,6 +99,7 @@ type AppPatch struct {
 	RetryTotal          *int    `json:"retryTotal,omitempty"`
 	Remark              *string `json:"remark,omitempty"`
 	CallbackHeaderStyle *string `json:"callbackHeaderStyle,omitempty"`
+	SignatureMode       *string `json:"signatureMode,omitempty"`
 }
 
 // Key is an API key.

@@ -1,0 +1,150 @@
+package serendipity
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/md5" //nolint:gosec // the document's digest
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/compat"
+	"github.com/taskweir/taskweir/internal/control"
+	"github.com/taskweir/taskweir/internal/httpkit"
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// proof is the headers that a signature covers, and the signature.
+type proof struct{ nonce, timestamps, payload, signature string }
+
+// sign gives the signature of three headers: base64 of the lower-case hexadecimal HMAC-SHA256 of timestamps, nonce and payload
+// behind each other (document, "头部信息"; the base64 wraps the digits, not the bytes).
+func sign(timestamps, nonce, payload, secret string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(timestamps))
+	mac.Write([]byte(nonce))
+	mac.Write([]byte(payload))
+	var digits [2 * sha256.Size]byte
+	hex.Encode(digits[:], mac.Sum(nil))
+	return base64.StdEncoding.EncodeToString(digits[:])
+}
+
+// signed makes the headers of a request.
+func signed(payload, secret string, nowMs int64) proof {
+	p := proof{nonce: rand.Text()[:16], timestamps: strconv.FormatInt(nowMs/1000, 10), payload: payload}
+	p.signature = sign(p.timestamps, p.nonce, p.payload, secret)
+	return p
+}
+
+// holds reports whether one of the secrets made the signature. It takes constant time for each.
+func (p *proof) holds(secrets []string) bool {
+	found := 0
+	for _, s := range secrets {
+		found |= subtle.ConstantTimeCompare([]byte(sign(p.timestamps, p.nonce, p.payload, s)), []byte(p.signature))
+	}
+	return found == 1
+}
+
+func md5Hex(b []byte) string {
+	sum := md5.Sum(b) //nolint:gosec // the document's digest
+	return hex.EncodeToString(sum[:])
+}
+
+// digests reports whether a payload is the MD5 or SHA-256 of what was sent, in lower-case hexadecimal.
+func digests(payload string, sent []byte) bool {
+	sum := sha256.Sum256(sent)
+	return subtle.ConstantTimeCompare([]byte(payload), []byte(md5Hex(sent)))|
+		subtle.ConstantTimeCompare([]byte(payload), []byte(hex.EncodeToString(sum[:]))) == 1
+}
+
+// maxAhead is how far a token's time may be ahead of the server's.
+const maxAhead = 300 * time.Second
+
+// maxHeader bounds the headers that are signed: the document's are 16, 10 and 32 characters long.
+const maxHeader = 256
+
+// call is one request whose signature was verified.
+type call struct {
+	*httpkit.Request
+	who    control.Principal
+	params compat.Params
+}
+
+// guarded puts the check of the signature before a handler. All that is wrong has one answer: it tells nobody whether an app exists.
+func (a *api) guarded(h func(context.Context, call) (httpkit.Response, error)) httpkit.Handler {
+	return func(ctx context.Context, r *httpkit.Request) (httpkit.Response, error) {
+		who, err := a.identify(ctx, r)
+		if err != nil {
+			return httpkit.Response{}, err
+		}
+		params, err := parameters(r)
+		if err != nil {
+			return httpkit.Response{}, err
+		}
+		return h(ctx, call{r, who, params})
+	}
+}
+
+// identify finds the app of a request and checks that it is the app's.
+func (a *api) identify(ctx context.Context, r *httpkit.Request) (who control.Principal, err error) {
+	key, _ := compat.Either(r, "app_key")
+	p := proof{nonce: r.Header("nonce"), timestamps: r.Header("timestamps"), payload: r.Header("payload"), signature: r.Header("signature")}
+	for _, h := range [...]string{key, p.nonce, p.timestamps, p.payload, p.signature} {
+		if h == "" || len(h) > maxHeader {
+			return who, errUnauthorized
+		}
+	}
+	app, err := a.svc.SignerOf(ctx, key)
+	if err != nil && task.KindOf(err) == task.NotFound {
+		return who, errUnauthorized
+	}
+	if err != nil {
+		return who, err
+	}
+	strict := app.Principal.App.Legacy.SignatureMode == task.SignatureStrict
+	at, ok := compat.ParseTime(p.timestamps, a.zone)
+	if !ok || !a.inTime(at, strict) || !p.holds(app.Secrets) {
+		return who, errUnauthorized
+	}
+	if strict {
+		if err := a.onceOnly(ctx, r, &p, app.Principal.App.ID); err != nil {
+			return who, err
+		}
+	}
+	return app.Principal, nil
+}
+
+// inTime reports whether a request of that time is taken.
+func (a *api) inTime(at int64, strict bool) bool {
+	now := a.svc.Now()
+	if strict {
+		return compat.InWindow(at, now)
+	}
+	return at-now <= maxAhead.Milliseconds() && now-at <= a.tokenLife.Milliseconds()
+}
+
+// onceOnly checks what strict mode asks for beyond the signature: the payload is a digest of the request, and the nonce is new.
+//
+// The signed text has no separators, so that the last digits of a time could be the first of a nonce: who replays a request
+// would have a nonce that is new. Therefore the text is used up too.
+func (a *api) onceOnly(ctx context.Context, r *httpkit.Request, p *proof, app int32) error {
+	r.LimitBody(maxBody)
+	sent, err := r.Body()
+	if err != nil {
+		return err
+	}
+	ok := digests(p.payload, sent)
+	if r.Method() != http.MethodPost { // what a GET asks for is its query
+		ok = ok || digests(p.payload, []byte(r.RawQuery()))
+	}
+	if !ok || !a.nonces.Burn(ctx, app, "serendipity text "+p.timestamps+p.nonce+p.payload, compat.NonceLife) ||
+		!a.nonces.Burn(ctx, app, p.nonce, compat.NonceLife) {
+		return errUnauthorized
+	}
+	return nil
+}
