@@ -4,6 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN = bin
 SOURCES = cmd internal migrations pkg test
 FUZZTIME ?= 30s
+KILL_FOR ?= 2m
 
 .DEFAULT_GOAL := help
 
@@ -18,6 +19,10 @@ run: ## start everything on embedded parts, submit three demo tasks, keep servin
 .PHONY: test
 test: ## run every test, on embedded parts and on private servers (as root on Debian: installs what is missing)
 	go run ./internal/testkit/cmd/testrun
+
+.PHONY: kill
+kill: ## kill schedulers at random for KILL_FOR (2m) with two and again with three of them, and check every slot
+	TASKWEIR_TEST_KILL_FOR=$(KILL_FOR) go run ./internal/testkit/cmd/testrun -run TestKilledSchedulers -timeout 60m -no-race ./internal/e2e
 
 .PHONY: cluster
 cluster: ## start a private cluster: MariaDB, Redis, NSQ, api, scheduler, two workers; Ctrl-C removes it

@@ -59,7 +59,7 @@
 //
 // The owner of a schedule's shard fires it. What nobody fired for two seconds is fired by any scheduler: that is the takeover,
 // and it needs neither a lease nor a census of the living. Look-ahead tasks of a killed scheduler, which it cannot ring any more,
-// are rung by the next owner of their lane, at most 4.7 s after its last sign of life.
+// are rung by the next owner of their lane, at most 3.6 s after its last sign of life.
 //
 // Nobody waits (schedule_fire.go, schedule_aside.go). Slots of many schedules of many apps share a transaction. One that is
 // refused is halved until the schedule at fault is alone, and that one is set aside. Those that catch up on a downtime take

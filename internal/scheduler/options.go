@@ -30,8 +30,8 @@ type Options struct {
 
 // Intervals say how often things happen. Zero fields take the defaults of protocol section 3.
 type Intervals struct {
-	Lease      time.Duration // how long a shard is held without renewal; 4 s
-	LeaseLook  time.Duration // looking for shards that are nobody's; 500 ms
+	Lease      time.Duration // how long a shard is held without renewal; 3 s
+	LeaseLook  time.Duration // looking for shards that are nobody's; 400 ms
 	LeaseRenew time.Duration // 1.5 s
 	Lanes      time.Duration // re-reading lanes and apps; 500 ms
 	Workers    time.Duration // re-reading workers; 1 s
@@ -54,7 +54,7 @@ func (i *Intervals) setDefaults() {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&i.Lease, 4 * time.Second}, {&i.LeaseLook, 500 * time.Millisecond}, {&i.LeaseRenew, 1500 * time.Millisecond}, {&i.Lanes, 500 * time.Millisecond},
+		{&i.Lease, 3 * time.Second}, {&i.LeaseLook, 400 * time.Millisecond}, {&i.LeaseRenew, 1500 * time.Millisecond}, {&i.Lanes, 500 * time.Millisecond},
 		{&i.Workers, time.Second}, {&i.Look, 200 * time.Millisecond}, {&i.LookAhead, time.Second}, {&i.Rescan, time.Second},
 		{&i.Expire, 500 * time.Millisecond}, {&i.Rescue, time.Second}, {&i.DeadAfter, 12 * time.Second},
 		{&i.Rering, 2 * time.Second}, {&i.ReringMax, 5 * time.Minute}, {&i.Publish, 2 * time.Second}, {&i.Query, 3 * time.Second},
