@@ -139,14 +139,14 @@ func (s *Store) toldKind(ctx context.Context, t tx, name string) (id int32, err 
 
 // completionsOf reads ended tasks and adds their deliveries.
 func (s *Store) completionsOf(ctx context.Context, t tx, ids []int64, byID map[int64]*ending, now int64, subs []*told) ([]*told, error) {
-	query := newText(len(ids)).s("SELECT t.id,t.app_id,t.kind_id,t.epoch,t.failures,t.created_at,t.started_at,t.finished_at,p.body,r.body,k.name FROM tasks t").
+	query := newText(len(ids)).s("SELECT t.id,t.app_id,t.kind_id,t.epoch,t.failures,t.created_at,t.started_at,t.finished_at,t.reason,p.body,r.body,k.name FROM tasks t").
 		s(" JOIN payloads p ON p.id=t.id JOIN kinds k ON k.id=t.kind_id LEFT JOIN results r ON r.id=t.id AND r.epoch=t.epoch AND t.state=4 WHERE t.id IN (").ids(ids).
 		s(") ORDER BY t.id").String()
 	err := forEach(ctx, t, query, func(rows *sql.Rows) error {
 		var row task.Task
 		var raw, result []byte
 		var kind string
-		if err := rows.Scan(&row.ID, &row.AppID, &row.KindID, &row.Epoch, &row.Failures, &row.CreatedAt, &row.StartedAt, &row.FinishedAt, &raw, &result, &kind); err != nil {
+		if err := rows.Scan(&row.ID, &row.AppID, &row.KindID, &row.Epoch, &row.Failures, &row.CreatedAt, &row.StartedAt, &row.FinishedAt, &row.Reason, &raw, &result, &kind); err != nil {
 			return err
 		}
 		body, err := task.DecodeBody(raw)
@@ -176,7 +176,7 @@ func (s *Store) completionsOf(ctx context.Context, t tx, ids []int64, byID map[i
 func completionPayload(row *task.Task, e *ending, head *task.BodyHead, kind string, result []byte) []byte {
 	state := e.state.Shown(0, 0)
 	p := task.CompletionPayload{URL: head.CompletionURL, Event: task.CompletionEvent{Type: "task." + state, Timestamp: stamp(row.FinishedAt),
-		Data: task.CompletionTask{ID: strconv.FormatInt(row.ID, 10), Kind: kind, State: state, Reason: e.reason.String(), Epoch: row.Epoch,
+		Data: task.CompletionTask{ID: strconv.FormatInt(row.ID, 10), Kind: kind, State: state, Reason: row.Reason.String(), Epoch: row.Epoch,
 			Failures: row.Failures, CreatedAt: stamp(row.CreatedAt), FinishedAt: stamp(row.FinishedAt), Labels: head.Labels, Result: resultJSON(result)}}}
 	if row.Epoch > 0 {
 		p.Event.Data.StartedAt = stamp(row.StartedAt)

@@ -6,6 +6,7 @@ func FuzzDecodeCursor(f *testing.F) {
 	f.Add(cursor{mode: byID, id: 77}.encode(), byte(byID))
 	f.Add(cursor{mode: byDue, id: 7, due: 1 << 41, bell: 9}.encode(), byte(byDue))
 	f.Add("AQ", byte(byRunning))
+	f.Add(cursor{mode: slotsByTime, id: 1, due: 1 << 41}.encode(), byte(slotsByTime))
 	f.Fuzz(func(t *testing.T, text string, mode byte) {
 		c, ok, err := decodeCursor(text, listMode(mode))
 		if err != nil || !ok {

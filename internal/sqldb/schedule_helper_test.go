@@ -166,3 +166,13 @@ func (w *world) endRun(c task.Claimed, taskID int64, to task.State) {
 	}
 	w.t.Fatalf("task %d was not won", taskID)
 }
+
+// bodyOf reads the body of a task.
+func (w *world) bodyOf(id int64) task.Body {
+	w.t.Helper()
+	var raw []byte
+	w.must(w.s.DB().QueryRowContext(w.ctx, "SELECT body FROM payloads WHERE id=?", id).Scan(&raw))
+	body, err := task.DecodeBody(raw)
+	w.must(err)
+	return body
+}
