@@ -11,28 +11,57 @@ import (
 // TriggerSchedule makes one run now, beside the planned ones: the next slot stays what it is, and a paused schedule can be
 // triggered too. The overlap policy decides as it does about planned slots: the slot that is answered is fired or held.
 // Conflict with code schedule_overlap when it is to be skipped (TaskID is what still runs), with code slot_failed when no
-// task could be made. Needs scope manage.
-func (s *Service) TriggerSchedule(ctx context.Context, p Principal, id int64) (schedule.Slot, error) {
+// task could be made, with code idempotency_key_reused when the key was used for another request. Needs scope manage.
+func (s *Service) TriggerSchedule(ctx context.Context, p Principal, id int64, idem *IdempotencyKey) (slot schedule.Slot, replayed bool, err error) {
 	if err := p.need(task.ScopeManage); err != nil {
-		return schedule.Slot{}, err
+		return slot, false, err
+	}
+	if err := idem.check(); err != nil {
+		return slot, false, err
 	}
 	for race := range int64(mostRaces) {
 		row, t, err := s.readSchedule(ctx, p, id)
 		if err != nil {
-			return schedule.Slot{}, err
+			return slot, false, err
 		}
 		// Each millisecond has one manual slot: of several triggers at once the later ones take the next.
-		slot, taken, err := s.trigger(ctx, row, t, s.clock.Now()+race)
-		if err != nil {
-			return schedule.Slot{}, err
-		}
-		if taken {
+		f, err := s.trigger(ctx, row, t, s.clock.Now()+race, idem)
+		switch {
+		case err != nil:
+			return slot, false, err
+		case f.Repeated != 0:
+			slot, err = s.manualSlot(ctx, id, f.Repeated)
+			return slot, true, err
+		case f.Lost || f.Shots[0].Known:
 			continue
 		}
+		slot = f.Shots[0].Slot
 		s.audit(p, "schedule.trigger", "schedule", id, "slot", slot.At, "outcome", slot.Outcome.String(), "task", slot.TaskID)
-		return slot, s.refusedSlot(ctx, slot)
+		return slot, false, s.refusedSlot(ctx, slot)
 	}
-	return schedule.Slot{}, errScheduleBusy
+	return slot, false, errScheduleBusy
+}
+
+// remembered is what the store keeps of a key; nil without one.
+func (k *IdempotencyKey) remembered(appID int32) *task.Idempotency {
+	if k == nil {
+		return nil
+	}
+	return &task.Idempotency{Key: task.IdempotencyHash(appID, k.Key), Body: k.Body, First: true}
+}
+
+// manualSlot reads the slot of an earlier trigger, as it is now.
+func (s *Service) manualSlot(ctx context.Context, id, at int64) (schedule.Slot, error) {
+	slots, _, err := s.schedules.ListSlots(ctx, schedule.SlotFilter{ScheduleID: id, From: at, To: at + 1, Limit: 1000})
+	if err != nil {
+		return schedule.Slot{}, err
+	}
+	for _, slot := range slots {
+		if slot.Origin == schedule.Manual && slot.At == at {
+			return slot, nil
+		}
+	}
+	return schedule.Slot{}, task.Missing("slot")
 }
 
 func (s *Service) readSchedule(ctx context.Context, p Principal, id int64) (schedule.Row, *schedule.Timetable, error) {
@@ -44,21 +73,22 @@ func (s *Service) readSchedule(ctx context.Context, p Principal, id int64) (sche
 	return row, t, err
 }
 
-// trigger writes one manual slot. taken says that the schedule was changed meanwhile, or triggered in the same millisecond.
-func (s *Service) trigger(ctx context.Context, row schedule.Row, t *schedule.Timetable, now int64) (slot schedule.Slot, taken bool, err error) {
+// trigger writes one manual slot. It is Lost when the schedule was changed meanwhile, and its shot Known when another trigger
+// took the same millisecond.
+func (s *Service) trigger(ctx context.Context, row schedule.Row, t *schedule.Timetable, now int64, idem *IdempotencyKey) (*schedule.Fire, error) {
 	f, err := s.fire(ctx, &row, t, schedule.Plan{Slots: []schedule.Slot{
 		{Origin: schedule.Manual, At: now, LastAt: now, Count: 1, Outcome: schedule.Fired, FiredAt: now},
 	}})
 	if err != nil {
-		return slot, false, err
+		return nil, err
 	}
-	f.Keep = true
+	f.Keep, f.Idem, f.Repeats = true, idem.remembered(row.AppID), now
 	w, err := s.schedules.Fire(ctx, []*schedule.Fire{f})
 	if err != nil {
-		return slot, false, err
+		return nil, err
 	}
 	s.carryOut(ctx, w)
-	return f.Shots[0].Slot, f.Lost || f.Shots[0].Known, nil
+	return f, nil
 }
 
 // refusedSlot is the conflict of a slot that made no task and never will; nil for one that did, or waits.
@@ -76,6 +106,12 @@ func (s *Service) refusedSlot(ctx context.Context, slot schedule.Slot) error {
 	return nil
 }
 
+// BackfillInput is the range of a backfill: the planned slots of [From, To).
+type BackfillInput struct {
+	From, To Maybe[int64] // ms since 1970; To is not later than now
+	Broken   []task.FieldError
+}
+
 // Backfill is what a backfill made.
 type Backfill struct {
 	ID    int64 // 0: the range has no slots
@@ -84,42 +120,52 @@ type Backfill struct {
 
 // BackfillSchedule makes a run for every planned slot of [from, to) once more, whether it fired or not, also while the
 // schedule is paused. All are due now; where the overlap policy allows none beside another they run one after the other.
-// At most 1,000 slots. Needs scope manage.
-func (s *Service) BackfillSchedule(ctx context.Context, p Principal, id int64, from, to Maybe[int64], brokenBefore []task.FieldError) (Backfill, error) {
+// At most 1,000 slots. A repetition under the same idempotency key makes what is missing of the first and answers with
+// all of it. Needs scope manage.
+func (s *Service) BackfillSchedule(ctx context.Context, p Principal, id int64, in *BackfillInput, idem *IdempotencyKey) (out Backfill, replayed bool, err error) {
 	if err := p.need(task.ScopeManage); err != nil {
-		return Backfill{}, err
+		return out, false, err
+	}
+	if err := idem.check(); err != nil {
+		return out, false, err
 	}
 	row, t, err := s.readSchedule(ctx, p, id)
 	if err != nil {
-		return Backfill{}, err
+		return out, false, err
 	}
-	f := faults{fields: brokenBefore}
-	ats := s.backfillSlots(t, from, to, &f)
+	f := faults{fields: in.Broken}
+	ats := s.backfillSlots(t, in.From, in.To, &f)
 	if err := f.err(); err != nil || len(ats) == 0 {
-		return Backfill{Slots: []schedule.Slot{}}, err
+		return out, false, err
 	}
-	out := Backfill{Slots: make([]schedule.Slot, 0, len(ats))}
 	if out.ID, err = s.schedules.ScheduleIDs(ctx, 1); err != nil {
-		return Backfill{}, err
+		return Backfill{}, false, err
 	}
+	key := idem.remembered(row.AppID)
 	for races := 0; len(out.Slots) < len(ats); {
 		part := ats[len(out.Slots):min(len(ats), len(out.Slots)+task.MaxFlushTasks)]
-		slots, lost, err := s.backfill(ctx, row, t, out.ID, part)
-		if lost && races < mostRaces {
-			races++
-			if row, t, err = s.readSchedule(ctx, p, id); err == nil {
+		fire, err := s.backfill(ctx, row, t, out.ID, part, key)
+		if err == nil && fire.Lost {
+			if races++; races > mostRaces {
+				err = errScheduleBusy
+			} else if row, t, err = s.readSchedule(ctx, p, id); err == nil {
 				continue
 			}
-		} else if lost {
-			err = errScheduleBusy
 		}
 		if err != nil {
-			return Backfill{}, incomplete(out, part[0], err)
+			return Backfill{}, false, incomplete(out, part[0], err)
 		}
-		out.Slots = append(out.Slots, slots...)
+		key = nil // it is remembered
+		if fire.Repeated != 0 {
+			out.ID, replayed = fire.Repeated, true
+			continue
+		}
+		for i := range fire.Shots {
+			out.Slots = append(out.Slots, fire.Shots[i].Slot)
+		}
 	}
-	s.audit(p, "schedule.backfill", "schedule", id, "backfill", out.ID, "slots", len(out.Slots))
-	return out, nil
+	s.audit(p, "schedule.backfill", "schedule", id, "backfill", out.ID, "slots", len(out.Slots), "replayed", replayed)
+	return out, replayed, nil
 }
 
 // backfillSlots lists the planned slots of a range.
@@ -149,7 +195,7 @@ func (s *Service) backfillSlots(t *schedule.Timetable, from, to Maybe[int64], f 
 }
 
 // backfill writes some slots of a backfill in one transaction.
-func (s *Service) backfill(ctx context.Context, row schedule.Row, t *schedule.Timetable, id int64, ats []int64) (slots []schedule.Slot, lost bool, err error) {
+func (s *Service) backfill(ctx context.Context, row schedule.Row, t *schedule.Timetable, id int64, ats []int64, key *task.Idempotency) (*schedule.Fire, error) {
 	now := s.clock.Now()
 	plan := schedule.Plan{Slots: make([]schedule.Slot, len(ats))}
 	for i, at := range ats {
@@ -157,18 +203,15 @@ func (s *Service) backfill(ctx context.Context, row schedule.Row, t *schedule.Ti
 	}
 	f, err := s.fire(ctx, &row, t, plan)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	f.Keep = true
+	f.Keep, f.Idem, f.Repeats = true, key, id
 	w, err := s.schedules.Fire(ctx, []*schedule.Fire{f})
-	if err != nil || f.Lost {
-		return nil, f.Lost, err
+	if err != nil {
+		return nil, err
 	}
 	s.carryOut(ctx, w)
-	for i := range f.Shots {
-		slots = append(slots, f.Shots[i].Slot)
-	}
-	return slots, false, nil
+	return f, nil
 }
 
 // incomplete says how far a backfill came: what was written stays.

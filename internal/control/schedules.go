@@ -27,10 +27,7 @@ func (s *Service) CreateSchedule(ctx context.Context, p Principal, in *ScheduleI
 	if err := s.mayCreateSchedule(p, idem); err != nil {
 		return out, false, err
 	}
-	var known *task.Idempotency
-	if idem != nil {
-		known = &task.Idempotency{Key: task.IdempotencyHash(p.App.ID, idem.Key), Body: idem.Body, First: true}
-	}
+	known := idem.remembered(p.App.ID)
 	now := s.clock.Now()
 	t, err := s.definition(ctx, p, in, now)
 	if err != nil {

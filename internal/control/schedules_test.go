@@ -245,7 +245,7 @@ func TestChangesThatLoseARace(t *testing.T) {
 	if _, err := l.PauseSchedule(t.Context(), owner, 16, true, nil); task.CodeOf(err) != schedule.CodeVersion || task.KindOf(err) != task.Conflict {
 		t.Errorf("%v", err)
 	}
-	if _, err := l.TriggerSchedule(t.Context(), owner, 16); task.CodeOf(err) != schedule.CodeVersion {
+	if _, _, err := l.TriggerSchedule(t.Context(), owner, 16, nil); task.CodeOf(err) != schedule.CodeVersion {
 		t.Errorf("%v", err)
 	}
 	for _, s := range []int{len(l.slots), len(l.bells.ids)} {
@@ -258,7 +258,7 @@ func TestChangesThatLoseARace(t *testing.T) {
 func TestWhatATransactionLeavesIsDone(t *testing.T) {
 	l := newLibrary(t)
 	l.w = schedule.Written{Bells: []task.Bell{{ID: 5, TaskIDs: []int64{77}}}, Cancels: []schedule.Cancel{{TaskID: 8, WorkerID: 3, Epoch: 2}}}
-	if _, err := l.TriggerSchedule(t.Context(), owner, 16); err != nil {
+	if _, _, err := l.TriggerSchedule(t.Context(), owner, 16, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(l.bells.ids, []int64{77}) || len(l.told.got) != 1 || l.told.got[0] != (task.Signal{Kind: "cancel", TaskID: 8, Epoch: 2}) {
@@ -293,14 +293,14 @@ func TestLookAheadOfChanges(t *testing.T) {
 
 func TestBackfillsThatAreCutShort(t *testing.T) {
 	l := newLibrary(t)
-	from, to := Some(l.now-900*60_000), Some(l.now)
+	in := &BackfillInput{From: Some(l.now - 900*60_000), To: Some(l.now)}
 	l.failAt = 2
-	_, err := l.BackfillSchedule(t.Context(), owner, 16, from, to, nil)
+	_, _, err := l.BackfillSchedule(t.Context(), owner, 16, in, nil)
 	if task.CodeOf(err) != "backfill_incomplete" || task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), "first 500 slots") {
 		t.Errorf("%v", err)
 	}
 	l.fires, l.failAt = 0, 1
-	if _, err = l.BackfillSchedule(t.Context(), owner, 16, from, to, nil); task.CodeOf(err) != "database_unavailable" {
+	if _, _, err = l.BackfillSchedule(t.Context(), owner, 16, in, nil); task.CodeOf(err) != "database_unavailable" {
 		t.Errorf("%v", err)
 	}
 	l.fires, l.failAt = 0, 0
@@ -310,7 +310,7 @@ func TestBackfillsThatAreCutShort(t *testing.T) {
 			l.row.Version++
 		}
 	}
-	made, err := l.BackfillSchedule(t.Context(), owner, 16, from, to, nil)
+	made, _, err := l.BackfillSchedule(t.Context(), owner, 16, in, nil)
 	if err != nil || len(made.Slots) != 900 {
 		t.Fatalf("%d slots, %v", len(made.Slots), err)
 	}
@@ -334,9 +334,9 @@ func TestScopesOfSchedules(t *testing.T) {
 		errs = append(errs, err)
 		_, err = l.PauseSchedule(ctx, p, 16, true, nil)
 		errs = append(errs, err, l.Service.DeleteSchedule(ctx, p, 16, nil))
-		_, err = l.TriggerSchedule(ctx, p, 16)
+		_, _, err = l.TriggerSchedule(ctx, p, 16, nil)
 		errs = append(errs, err)
-		_, err = l.BackfillSchedule(ctx, p, 16, Some(int64(1)), Some(int64(2)), nil)
+		_, _, err = l.BackfillSchedule(ctx, p, 16, &BackfillInput{}, nil)
 		errs = append(errs, err)
 		_, err = l.SkipNext(ctx, p, 16, nil)
 		errs = append(errs, err)

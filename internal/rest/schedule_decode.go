@@ -3,7 +3,6 @@ package rest
 import (
 	"github.com/taskweir/taskweir/internal/control"
 	"github.com/taskweir/taskweir/internal/httpkit"
-	"github.com/taskweir/taskweir/internal/task"
 )
 
 // readOnly are the members of a schedule that only an answer has.
@@ -179,24 +178,25 @@ func decodePreview(c call) (*control.PreviewInput, error) {
 }
 
 // decodeRange reads apiv1.BackfillRange.
-func decodeRange(c call) (from, to control.Maybe[int64], bad []task.FieldError, err error) {
+func decodeRange(c call) (*control.BackfillInput, error) {
+	in := &control.BackfillInput{}
 	s, err := c.JSON(func(s *httpkit.Scanner) {
 		s.Object(func(key []byte) {
 			switch string(key) {
 			case "from":
-				from = instant(s)
+				in.From = instant(s)
 			case "to":
-				to = instant(s)
+				in.To = instant(s)
 			default:
 				s.Unknown()
 			}
 		})
 	})
 	if err != nil {
-		return from, to, nil, err
+		return nil, err
 	}
-	if bad = s.Broken(); len(bad) > 0 && bad[0].Field == "" {
-		return from, to, nil, broken(bad)
+	if in.Broken = s.Broken(); len(in.Broken) > 0 && in.Broken[0].Field == "" {
+		return nil, broken(in.Broken)
 	}
-	return from, to, bad, nil
+	return in, nil
 }

@@ -144,9 +144,13 @@ func (a *api) triggerSchedule(ctx context.Context, c call) (httpkit.Response, er
 	if err != nil {
 		return httpkit.Response{}, err
 	}
-	slot, err := a.svc.TriggerSchedule(ctx, c.who, id)
+	raw, _ := c.Body()
+	slot, replayed, err := a.svc.TriggerSchedule(ctx, c.who, id, idempotency(c, raw))
 	if err != nil {
 		return httpkit.Response{}, err
+	}
+	if replayed {
+		c.SetHeader(apiv1.HeaderReplayed, "true")
 	}
 	status := http.StatusCreated
 	if slot.TaskID == 0 {
@@ -169,13 +173,17 @@ func (a *api) backfillSchedule(ctx context.Context, c call) (httpkit.Response, e
 	if err != nil {
 		return httpkit.Response{}, err
 	}
-	from, to, bad, err := decodeRange(c)
+	in, err := decodeRange(c)
 	if err != nil {
 		return httpkit.Response{}, err
 	}
-	made, err := a.svc.BackfillSchedule(ctx, c.who, id, from, to, bad)
+	raw, _ := c.Body()
+	made, replayed, err := a.svc.BackfillSchedule(ctx, c.who, id, in, idempotency(c, raw))
 	if err != nil {
 		return httpkit.Response{}, err
+	}
+	if replayed {
+		c.SetHeader(apiv1.HeaderReplayed, "true")
 	}
 	out := apiv1.Backfill{ID: apiv1.ID(made.ID), Items: make([]apiv1.Slot, 0, len(made.Slots))}
 	for _, slot := range made.Slots {

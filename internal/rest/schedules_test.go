@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
 
@@ -255,6 +256,73 @@ func TestCreatingAScheduleIsRepeatable(t *testing.T) {
 		}
 		w.do("POST", "/v1/schedules", with("name", `"x"`), "Idempotency-Key", "").refused(422, "Idempotency-Key", "length")
 		w.do("POST", "/v1/tasks", `{"kind":"echo"}`, "Idempotency-Key", "k").want(409)
+	})
+}
+
+func TestTriggersAndBackfillsAreRepeatable(t *testing.T) {
+	testkit.Says(t, "Repeated within 24 h under the same `Idempotency-Key`, a trigger answers with the slot that it made, and a backfill makes what is missing of the first and answers with all of it.")
+	onBoth(t, func(w *world) {
+		s := w.schedule(with("spec", `{"cron":"@hourly"}`))
+		path := "/v1/schedules/" + s.ID.String()
+		first := w.do("POST", path+"/trigger", "", "Idempotency-Key", "t").want(201)
+		again := w.do("POST", path+"/trigger", "", "Idempotency-Key", "t").want(201)
+		if again.Body.String() != first.Body.String() || again.Header().Get("Idempotent-Replayed") != "true" || first.Header().Get("Idempotent-Replayed") != "" {
+			t.Errorf("%s\n%s %v", first.Body, again.Body, again.Header())
+		}
+		if p := w.do("POST", path+"/trigger", "{}", "Idempotency-Key", "t").want(409).problem(); p.Code != apiv1.CodeIdempotencyKeyReused {
+			t.Errorf("%+v", p)
+		}
+		w.do("POST", path+"/trigger", "", "Idempotency-Key", "").refused(422, "Idempotency-Key", "length")
+		other := w.schedule(with("name", `"other"`))
+		w.do("POST", "/v1/schedules/"+other.ID.String()+"/trigger", "", "Idempotency-Key", "t").want(409)
+
+		const most = `{"from":"2026-01-01T00:00:00Z","to":"2026-02-11T00:00:00Z"}`
+		made := w.do("POST", path+"/backfill", most, "Idempotency-Key", "b").want(201)
+		again = w.do("POST", path+"/backfill", most, "Idempotency-Key", "b").want(201)
+		if a, b := decode[apiv1.Backfill](made), decode[apiv1.Backfill](again); !reflect.DeepEqual(a, b) || len(a.Items) != 984 || again.Header().Get("Idempotent-Replayed") != "true" {
+			t.Errorf("%d items of %s, again %d of %s: %v", len(a.Items), a.ID, len(b.Items), b.ID, again.Header())
+		}
+		w.do("POST", path+"/backfill", `{"from":"2026-01-01T00:00:00Z","to":"2026-02-10T00:00:00Z"}`, "Idempotency-Key", "b").want(409)
+		if n := len(w.slots(s.ID)); n != 985 {
+			t.Errorf("%d slots", n)
+		}
+
+		// What made nothing is not remembered.
+		alone := w.schedule(with("name", `"alone"`, "overlap", `"skip"`))
+		path = "/v1/schedules/" + alone.ID.String()
+		run := decode[apiv1.Slot](w.do("POST", path+"/trigger", "").want(201))
+		w.do("POST", path+"/trigger", "", "Idempotency-Key", "a").want(409)
+		w.do("POST", "/v1/tasks/"+run.TaskID.String()+"/cancel", "").want(200)
+		a := w.do("POST", path+"/trigger", "", "Idempotency-Key", "a").want(201)
+		if a.Header().Get("Idempotent-Replayed") != "" {
+			t.Error("a refused trigger was remembered")
+		}
+	})
+}
+
+// Many at once under one key make one run.
+func TestOneKeyAtOnce(t *testing.T) {
+	onBoth(t, func(w *world) {
+		s := w.schedule(yearly)
+		answers := make(chan answer, 16)
+		for range cap(answers) {
+			go func() { answers <- w.do("POST", "/v1/schedules/"+s.ID.String()+"/trigger", "", "Idempotency-Key", "k") }()
+		}
+		for range cap(answers) {
+			(<-answers).want(201)
+		}
+		if n := len(w.slots(s.ID)); n != 1 || w.tasks() != 1 {
+			t.Errorf("%d slots, %d tasks", n, w.tasks())
+		}
+		for range cap(answers) { // without a key each makes its own
+			go func() { answers <- w.do("POST", "/v1/schedules/"+s.ID.String()+"/trigger", "") }()
+		}
+		for range cap(answers) {
+			(<-answers).want(201)
+		}
+		if n := len(w.slots(s.ID)); n != 17 || w.tasks() != 17 {
+			t.Errorf("%d slots, %d tasks", n, w.tasks())
+		}
 	})
 }
 

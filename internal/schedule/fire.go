@@ -22,9 +22,14 @@ type Fire struct {
 	Overlap    Overlap
 	Tracked    bool
 	Shots      []Shot // in order
+	// Idem makes a fire with Keep, alone in its transaction, repeatable: Repeats (a slot, or the id of a backfill) is
+	// remembered under its key, unless no slot of it started or waits.
+	Idem    *task.Idempotency
+	Repeats int64
 
 	// Set by the store.
-	Lost bool // another process was first, or the schedule was changed: nothing was written
+	Lost     bool  // another process was first, or the schedule was changed: nothing was written
+	Repeated int64 // the key was known with the same body: what was remembered; nothing was written
 }
 
 // Shot is one slot on its way into the store.

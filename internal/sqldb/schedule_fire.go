@@ -45,6 +45,8 @@ type lockedSchedule struct {
 // A schedule with another version, or that was paused or moved on since it was read, is left out (Lost); with Keep only the
 // version counts. A slot that has a row is left as it is (Known). A manual slot that its overlap policy refuses leaves no row.
 //
+// A fire with a known idempotency key writes nothing (Repeated), or is a Conflict when its body was another.
+//
 // When the connection dies at COMMIT a task of it is looked up, or, when there is none, what it wrote of a slot.
 func (s *Store) Fire(ctx context.Context, fires []*schedule.Fire) (schedule.Written, error) {
 	f, err := s.newFiring(ctx, fires)
@@ -97,6 +99,9 @@ func (f *firing) written() schedule.Written {
 // run is the transaction of Fire.
 func (f *firing) run(ctx context.Context, t tx) error {
 	f.begin()
+	if repeated, err := f.remember(ctx, t); err != nil || repeated {
+		return err
+	}
 	ids := make([]int64, len(f.fires))
 	for i, one := range f.fires {
 		ids[i] = one.ID
@@ -116,14 +121,17 @@ func (f *firing) run(ctx context.Context, t tx) error {
 		}
 		f.won = append(f.won, one)
 	}
-	return f.write(ctx, t)
+	if err := f.write(ctx, t); err != nil {
+		return err
+	}
+	return f.forget(ctx, t)
 }
 
 func (f *firing) begin() {
 	f.u.begin()
 	f.rows, f.won, f.changed, f.runs, f.cancels, f.set = map[int64]*lockedSchedule{}, nil, nil, nil, nil, statSet{rows: f.set.rows[:0]}
 	for i, one := range f.fires {
-		one.Lost = false
+		one.Lost, one.Repeated = false, 0
 		for j := range one.Shots {
 			shot := &one.Shots[j]
 			shot.Slot, shot.Known = f.asked[i][j], false
