@@ -64,16 +64,24 @@ func (p *Params) put(name string, v Value) {
 	*p = append(*p, Param{name, v})
 }
 
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
 // Decode reads the body of a POST: JSON, multipart or a form. A body that begins like a JSON object is read as one whatever its type says,
 // except in a multipart: command line clients forget the type. An empty body has no parameters. The only error is ErrParams.
 func Decode(contentType string, body []byte) (Params, error) {
-	kind, attributes, _ := mime.ParseMediaType(contentType)
+	kind, attributes := contentType, map[string]string(nil)
+	if kind != formType && kind != jsonType {
+		kind, attributes, _ = mime.ParseMediaType(contentType)
+	}
 	switch trimmed := bytes.TrimLeft(body, " \t\r\n"); {
 	case len(trimmed) == 0:
 		return nil, nil
 	case kind == "multipart/form-data":
 		return parseMultipart(body, attributes["boundary"])
-	case kind == "application/json", kind == "text/json", strings.HasSuffix(kind, "+json"), trimmed[0] == '{':
+	case kind == jsonType, kind == "text/json", strings.HasSuffix(kind, "+json"), trimmed[0] == '{':
 		return ParseJSON(body)
 	}
 	return ParseForm(string(body))

@@ -20,18 +20,17 @@ func ParseTime(text string, zone *time.Location) (ms int64, ok bool) {
 	if len(text) > 40 {
 		return 0, false
 	}
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-		return int64(n) * 1000, len(text) <= 11
-	}
-	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return t.UnixMilli(), true
+	if strings.Trim(text, "0123456789") == "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		return n * 1000, err == nil && len(text) <= 11
 	}
 	for _, l := range layouts {
 		if t, err := time.ParseInLocation(l, text, zone); err == nil {
 			return t.UnixMilli(), true
 		}
 	}
-	return 0, false
+	t, err := time.Parse(time.RFC3339Nano, text)
+	return t.UnixMilli(), err == nil
 }
 
 // FormatTime writes an instant, in ms since 1970, as the documents do.

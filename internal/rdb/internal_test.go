@@ -78,20 +78,20 @@ func TestKeysOfOneWorkerShareASlot(t *testing.T) {
 }
 
 func TestNonceMemoryIsBounded(t *testing.T) {
-	n := &Nonces{used: make(map[string]time.Time), max: 3}
+	n := &Nonces{used: make(map[nonceID]time.Duration), max: 3, born: time.Now()}
 	for i := range 3 {
-		if fresh, noted := n.remember(fmt.Sprint(i), time.Minute); !fresh || !noted {
+		if fresh, noted := n.remember(idOf(fmt.Sprint(i)), time.Minute); !fresh || !noted {
 			t.Fatal("no room")
 		}
 	}
-	if fresh, noted := n.remember("more", time.Minute); !fresh || noted {
+	if fresh, noted := n.remember(idOf("more"), time.Minute); !fresh || noted {
 		t.Fatal("a full memory took one more")
 	}
-	n.next = time.Time{}
+	n.next = 0
 	for k := range n.used {
-		n.used[k] = time.Now().Add(-time.Second)
+		n.used[k] = -time.Second
 	}
-	if _, noted := n.remember("more", time.Minute); !noted || len(n.used) != 1 {
+	if _, noted := n.remember(idOf("more"), time.Minute); !noted || len(n.used) != 1 {
 		t.Fatal("ended nonces are not forgotten")
 	}
 }

@@ -2,13 +2,14 @@ package rdb
 
 import (
 	"context"
+	"crypto/sha256"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// maxNonces bounds the process's own memory of nonces (about 10 MB).
+// maxNonces bounds the process's own memory of nonces (about 5 MB).
 const maxNonces = 100_000
 
 // Nonces remembers which nonces were used, for all processes together. While Redis is gone, each process remembers those
@@ -17,13 +18,22 @@ type Nonces struct {
 	client *Client
 
 	mu   sync.Mutex
-	used map[string]time.Time // key to its end, by the monotonic clock
-	next time.Time            // earliest time of the next sweep of a full memory
+	used map[nonceID]time.Duration // to its end, since born; holds no pointers, so that collecting garbage does not look at it
+	next time.Duration             // earliest time of the next sweep of a full memory, since born
 	max  int
+	born time.Time // monotonic
 
 	queue   sync.Mutex
 	sending bool     // somebody talks to Redis
 	waiting *burning // what gathered meanwhile
+}
+
+// nonceID is the hash of a nonce's key.
+type nonceID [16]byte
+
+func idOf(key string) nonceID {
+	sum := sha256.Sum256([]byte(key))
+	return nonceID(sum[:16])
 }
 
 // burning is what several callers burn by one message to Redis. Who comes while nobody talks to it does at once, alone; the
@@ -38,14 +48,14 @@ type burning struct {
 }
 
 func newNonces(c *Client) *Nonces {
-	return &Nonces{client: c, used: make(map[string]time.Time), max: maxNonces}
+	return &Nonces{client: c, used: make(map[nonceID]time.Duration), max: maxNonces, born: time.Now()}
 }
 
 // Burn uses up a nonce of an app and reports whether it was fresh. It is remembered for ttl, which must be at least as
 // long as a request with this nonce would be accepted.
 func (n *Nonces) Burn(ctx context.Context, app int32, nonce string, ttl time.Duration) (fresh bool) {
 	key := nonceKey(app, nonce)
-	fresh, noted := n.remember(key, ttl)
+	fresh, noted := n.remember(idOf(key), ttl)
 	if !fresh {
 		return false
 	}
@@ -107,28 +117,28 @@ func (n *Nonces) send(ctx context.Context, b *burning) {
 }
 
 // remember notes a key in the process. fresh: it was new to it; noted: there was room for it.
-func (n *Nonces) remember(key string, ttl time.Duration) (fresh, noted bool) {
+func (n *Nonces) remember(key nonceID, ttl time.Duration) (fresh, noted bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
-	if end, ok := n.used[key]; ok && now.Before(end) {
+	now := time.Since(n.born)
+	if end, ok := n.used[key]; ok && now < end {
 		return false, true
 	}
 	if len(n.used) >= n.max && !n.sweep(now) {
 		return true, false
 	}
-	n.used[key] = now.Add(ttl)
+	n.used[key] = now + ttl
 	return true, true
 }
 
 // sweep forgets what has ended, at most once a second, and reports whether there is room.
-func (n *Nonces) sweep(now time.Time) bool {
-	if now.Before(n.next) {
+func (n *Nonces) sweep(now time.Duration) bool {
+	if now < n.next {
 		return len(n.used) < n.max
 	}
-	n.next = now.Add(time.Second)
+	n.next = now + time.Second
 	for k, end := range n.used {
-		if !now.Before(end) {
+		if now >= end {
 			delete(n.used, k)
 		}
 	}

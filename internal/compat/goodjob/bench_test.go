@@ -3,6 +3,7 @@ package goodjob_test
 import (
 	"bufio"
 	"crypto/md5"
+	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -26,12 +27,15 @@ import (
 )
 
 // BenchmarkCreate measures signed creates beside native submits of the same payload, by turns in one run: a whole standalone without
-// a worker, on SQLite or (BENCH_DATABASE=mysql) on the server of the tests, and clients over kept connections. Signing is part
+// a worker, on embedded parts or (BENCH_DATABASE=mysql) on the servers of the tests, and clients over kept connections. Signing is part
 // of what is measured.
 func BenchmarkCreate(b *testing.B) {
 	environ := []string{"TASKWEIR_HTTP_ADDR=127.0.0.1:0", "TASKWEIR_DATA_DIR=" + b.TempDir(), "TASKWEIR_LOG_LEVEL=warn"}
 	if kind := os.Getenv("BENCH_DATABASE"); kind != "" {
 		environ = append(environ, "TASKWEIR_DATABASE_URL="+sqldbtest.URL(b, kind))
+	}
+	if url := os.Getenv("TASKWEIR_TEST_REDIS"); url != "" && os.Getenv("BENCH_DATABASE") != "" {
+		environ = append(environ, "TASKWEIR_REDIS_URL="+url)
 	}
 	cfg, err := config.Load(config.Standalone, nil, environ)
 	if err != nil {
@@ -72,12 +76,13 @@ func BenchmarkCreate(b *testing.B) {
 		key.Key, len(native), native))
 	escaped := url.QueryEscape(content)
 	var serial atomic.Int64
+	run := rand.Text()[:8] // the Redis of the tests remembers those of other runs
 	stamp := time.Now().In(zone).Format("2006-01-02 15:04:05")
 	signed := func() []byte {
 		n := strconv.FormatInt(serial.Add(1), 10)
-		sum := md5.Sum([]byte("app_key=" + made.Data.AppKey + "&content=" + content + "&nonce_str=nonce" + n + "&taskNo=a" + n + "&timestamp=" + stamp + "&version=1.0" + made.Data.SecretKey))
+		sum := md5.Sum([]byte("app_key=" + made.Data.AppKey + "&content=" + content + "&nonce_str=" + run + n + "&taskNo=a" + n + "&timestamp=" + stamp + "&version=1.0" + made.Data.SecretKey))
 		body := "taskNo=a" + n + "&content=" + escaped
-		return []byte("POST /goodjob/task/create HTTP/1.1\r\nHost: x\r\napp_key: " + made.Data.AppKey + "\r\nnonce_str: nonce" + n + "\r\ntimestamp: " + stamp +
+		return []byte("POST /goodjob/task/create HTTP/1.1\r\nHost: x\r\napp_key: " + made.Data.AppKey + "\r\nnonce_str: " + run + n + "\r\ntimestamp: " + stamp +
 			"\r\nversion: 1.0\r\nsignature: " + hex.EncodeToString(sum[:]) + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 	}
 	addr := strings.TrimPrefix(a.URL(), "http://")
