@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,15 +42,15 @@ func (s *scheduleCommands) slots() *cobra.Command {
 }
 
 func (s *scheduleCommands) trigger() *cobra.Command {
-	return s.onSlot("trigger SCHEDULE...", "Make a run now, beside the planned ones; also while it is paused", "/trigger")
+	return s.onSlot("trigger SCHEDULE...", "Make a run now, beside the planned ones; also while it is paused", "/trigger", true)
 }
 
 func (s *scheduleCommands) skipNext() *cobra.Command {
-	return s.onSlot("skip-next SCHEDULE...", "Take the next planned slot out", "/skip-next")
+	return s.onSlot("skip-next SCHEDULE...", "Take the next planned slot out", "/skip-next", false)
 }
 
-// onSlot makes a command whose answer is one slot.
-func (s *scheduleCommands) onSlot(use, short, verb string) *cobra.Command {
+// onSlot makes a command whose answer is one slot. A keyed one is repeated safely under an idempotency key.
+func (s *scheduleCommands) onSlot(use, short, verb string, keyed bool) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: arguments(1, -1, "at least one id or name"),
 		RunE: s.connected(func(ctx context.Context, c *client, args []string) error {
@@ -58,7 +59,11 @@ func (s *scheduleCommands) onSlot(use, short, verb string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				slot, raw, err := fetch[apiv1.Slot](ctx, c, post(path+verb, s.query(), nil))
+				r := post(path+verb, s.query(), nil)
+				if keyed {
+					r.idempotency = rand.Text()
+				}
+				slot, raw, err := fetch[apiv1.Slot](ctx, c, r)
 				if err != nil || s.json() {
 					return s.rawUnless(err, raw)
 				}
@@ -100,7 +105,7 @@ func (s *scheduleCommands) backfill() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		made, raw, err := fetch[apiv1.Backfill](ctx, c, post(path+"/backfill", s.query(), body))
+		made, raw, err := fetch[apiv1.Backfill](ctx, c, request{method: http.MethodPost, path: path + "/backfill", query: s.query(), body: body, idempotency: rand.Text()})
 		if err != nil || s.json() {
 			return s.rawUnless(err, raw)
 		}

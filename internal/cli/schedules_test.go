@@ -110,6 +110,21 @@ func TestScheduleActions(t *testing.T) {
 	run(t, f.url, "", "schedules", "preview", "61 * * * *", "--zone=UTC", "--count=7", "--jitter=1s").expect(t, ExitRefused, "spec.cron: no (422 invalid)\n    ? 61 *\n      ^^\n  a: m\n")
 }
 
+func TestTriggersAreRepeatedUnderOneKey(t *testing.T) {
+	f := newFake(t,
+		exchange{want: "POST /v1/schedules/16/trigger", drop: true},
+		exchange{want: "POST /v1/schedules/16/trigger", status: 201, answer: `{"slot":"2026-01-02T03:04:05.678Z","taskId":"7","outcome":"fired"}`},
+		exchange{want: "POST /v1/schedules/16/backfill", status: 503, answer: `{"status":503,"code":"backfill_incomplete"}`},
+		exchange{want: "POST /v1/schedules/16/backfill", status: 201, answer: `{"id":"18","items":[]}`},
+		exchange{want: "POST /v1/schedules/16/skip-next", drop: true})
+	run(t, f.url, "", "schedules", "trigger", "16").expect(t, ExitOK, "fired, task 7")
+	run(t, f.url, "", "schedules", "backfill", "16", "--from=2026-01-01T00:00:00Z", "--to=2026-01-02T00:00:00Z").expect(t, ExitOK, "backfill 18")
+	run(t, f.url, "", "schedules", "skip-next", "16").expect(t, ExitUnavailable) // it may have happened
+	if k := f.keys; k[0] == "" || k[0] != k[1] || k[2] == "" || k[2] != k[3] || k[2] == k[0] || k[4] != "" {
+		t.Errorf("keys %q", f.keys)
+	}
+}
+
 func TestScheduleCommandLineMistakes(t *testing.T) {
 	for args, says := range map[string]string{
 		"schedules create":                                  "needs a name, or --file",
