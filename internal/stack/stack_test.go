@@ -47,14 +47,14 @@ func until(t *testing.T, value, state string) task.Goroutine {
 	return task.Goroutine{}
 }
 
-type waiter struct{ c chan int }
+type waiter struct{ c, d chan int }
 
 func (w *waiter) receive() { <-w.c }
 func (w *waiter) send()    { w.c <- 1 }
 func (w *waiter) pick() {
 	select {
 	case <-w.c:
-	case w.c <- 1:
+	case <-w.d:
 	}
 }
 func lock(mu *sync.Mutex)     { mu.Lock(); defer mu.Unlock() }
@@ -66,7 +66,7 @@ func TestStatesAndFirstFrames(t *testing.T) {
 	mu.Lock()
 	var wg sync.WaitGroup
 	wg.Add(1)
-	r, s, p := &waiter{make(chan int)}, &waiter{make(chan int)}, &waiter{make(chan int)}
+	r, s, p := &waiter{c: make(chan int)}, &waiter{c: make(chan int)}, &waiter{c: make(chan int), d: make(chan int)}
 	here, there := net.Pipe()
 	defer there.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -83,7 +83,7 @@ func TestStatesAndFirstFrames(t *testing.T) {
 	}{
 		{"chan receive", "(*waiter).receive", func() { close(r.c) }, r.receive},
 		{"chan send", "(*waiter).send", func() { <-s.c }, s.send},
-		{"select", "(*waiter).pick", func() { close(p.c) }, func() { defer func() { _ = recover() }(); p.pick() }},
+		{"select", "(*waiter).pick", func() { close(p.c) }, p.pick},
 		{"sync.Mutex.Lock", "sync.(*Mutex).lockSlow", mu.Unlock, func() { lock(&mu) }},
 		{"sync.WaitGroup.Wait", "sync.(*WaitGroup).Wait", wg.Done, func() { wait(&wg) }},
 		{"IO wait", "net.(*netFD).accept", func() { l.Close() }, func() { _, _ = l.Accept() }},

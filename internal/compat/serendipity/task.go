@@ -146,6 +146,9 @@ func (a *api) kindOf(content []byte) string {
 		}
 		class, _ = s.String()
 	})
+	if s.End() != nil || len(s.Broken()) > 0 { // a class that is no text, or two of them
+		return Kind
+	}
 	class = strings.TrimLeft(class, `\`)
 	if kind, ok := a.classes[class]; ok && class != "" {
 		return kind
