@@ -72,8 +72,10 @@ func BenchmarkCreate(b *testing.B) {
 	zone, _ := time.LoadLocation("Asia/Shanghai")
 	content := `{"user":"someone@example.com","text":"` + strings.Repeat("x", 140) + `","n":42}`
 	native := `{"kind":"goodjob.callback","payload":` + content + `}`
-	nativeRequest := []byte(fmt.Sprintf("POST /v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		key.Key, len(native), native))
+	submit := func(body string) []byte {
+		return []byte(fmt.Sprintf("POST /v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", key.Key, len(body), body))
+	}
+	nativeRequest := submit(native)
 	escaped := url.QueryEscape(content)
 	var serial atomic.Int64
 	run := rand.Text()[:8] // the Redis of the tests remembers those of other runs
@@ -85,9 +87,14 @@ func BenchmarkCreate(b *testing.B) {
 		return []byte("POST /goodjob/task/create HTTP/1.1\r\nHost: x\r\napp_key: " + made.Data.AppKey + "\r\nnonce_str: " + run + n + "\r\ntimestamp: " + stamp +
 			"\r\nversion: 1.0\r\nsignature: " + hex.EncodeToString(sum[:]) + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 	}
+	alike := func() []byte { // the task that a signed create makes
+		return submit(`{"kind":"goodjob.callback","payload":` + content + `,"uniqueKey":"a` + strconv.FormatInt(serial.Add(1), 10) + `","uniqueScope":"until_due","timeoutMs":30000,` +
+			`"retry":{"policy":"linear","baseMs":5000,"capMs":3600000,"jitter":0,"max":3}}`)
+	}
 	addr := strings.TrimPrefix(a.URL(), "http://")
 	for round := range 2 {
 		b.Run(fmt.Sprintf("native-%d", round), func(b *testing.B) { hammer(b, addr, "201", func() []byte { return nativeRequest }) })
+		b.Run(fmt.Sprintf("native-alike-%d", round), func(b *testing.B) { hammer(b, addr, "201", alike) })
 		b.Run(fmt.Sprintf("signed-%d", round), func(b *testing.B) { hammer(b, addr, `"code":200`, signed) })
 	}
 }
