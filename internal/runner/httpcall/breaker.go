@@ -40,6 +40,7 @@ type breaker struct {
 	pause  time.Duration // of the current or last opening
 	until  time.Time     // open until then
 	probes int           // under way, while half-open
+	probed time.Time     // when the last of them began
 
 	postponed int // tasks, since the last opening
 }
@@ -62,16 +63,17 @@ func (b *breaker) held(now time.Time) time.Duration {
 	default:
 		return 0
 	}
-	if b.probes >= probesMost {
+	if b.probes >= probesMost && now.Sub(b.probed) < probeFor {
 		return max(b.pause/4, postpone) // the probes will tell
 	}
 	return 0
 }
 
 // admit lets a call go that is not held.
-func (b *breaker) admit() (turn int64, probe bool) {
+func (b *breaker) admit(now time.Time) (turn int64, probe bool) {
 	if b.state == halfOpen {
 		b.probes++
+		b.probed = now
 	}
 	if b.turn == 0 {
 		b.turn = 1 // 0 is for calls that are not bound

@@ -74,7 +74,7 @@ func (e *endpoint) enter(ctx context.Context, bound bool) (p pass, no *refusal) 
 			e.free()
 			return p, no
 		}
-		p.turn, p.probe = e.breaker.admit()
+		p.turn, p.probe = e.breaker.admit(now)
 	}
 	return p, nil
 }
@@ -95,11 +95,11 @@ func (e *endpoint) resting(now time.Time) *refusal {
 	return nil
 }
 
-// spread delays tasks that were postponed to the same instant, so that they do not come all at once: a twentieth of a
-// millisecond each, at most 10 s or the pause itself. mu is held.
+// spread delays tasks that were postponed to the same instant, so that they do not come all at once: 2 ms each, so that a
+// large backlog of a dead endpoint costs the others little, and at most the pause itself. mu is held.
 func (e *endpoint) spread(d time.Duration) time.Duration {
 	e.breaker.postponed++
-	return min(time.Duration(e.breaker.postponed)*(time.Millisecond/2), d, 10*time.Second)
+	return min(time.Duration(e.breaker.postponed)*(2*time.Millisecond), d)
 }
 
 // crowded postpones a task for lack of room: to when the endpoint, as fast as it was lately, will have had room for all that

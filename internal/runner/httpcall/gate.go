@@ -31,6 +31,7 @@ const (
 	postpone   = time.Second            // least pause of a postponed task
 	postponeTo = time.Minute            // longest pause for lack of room
 	probesMost = 3                      // calls of a half-open breaker at once
+	probeFor   = 30 * time.Second       // when they have said nothing for so long, one more is let through
 	keptMost   = 10_000                 // endpoints in memory before idle ones are forgotten
 	idleFor    = 10 * time.Minute       // unused for so long, an endpoint may be forgotten
 )

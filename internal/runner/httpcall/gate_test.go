@@ -381,6 +381,65 @@ func TestAProbeThatIsBrokenOffFreesItsPlace(t *testing.T) {
 	})
 }
 
+// TestProbesThatHangDoNotShutAnEndpointForEver: calls without a time limit must not be the only ones that may find out that the
+// endpoint works again.
+func TestProbesThatHangDoNotShutAnEndpointForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &far{answer: always(500)}
+		r, _ := gated(f, GateOptions{})
+		for range 10 {
+			get(r, "http://dead.test")
+		}
+		time.Sleep(5 * time.Second)
+		f.answer = func(*http.Request) (int, http.Header, time.Duration) { return 200, nil, 240 * time.Hour }
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { r.Run(ctx, job(`{"url":"http://dead.test"}`)) })
+		}
+		synctest.Wait()
+		f.answer = always(200)
+		if res := get(r, "http://dead.test"); res.ErrCode != "endpoint_resting" {
+			t.Errorf("a fourth probe: %+v", res)
+		}
+		time.Sleep(probeFor)
+		for range 2 { // one more probe, and what it found
+			if res := get(r, "http://dead.test"); res.Outcome != task.OutcomeSucceeded {
+				t.Errorf("%+v", res)
+			}
+		}
+		cancel(worker.ErrCancelled)
+		wg.Wait()
+		if res := get(r, "http://dead.test"); res.Outcome != task.OutcomeSucceeded {
+			t.Errorf("%+v", res)
+		}
+	})
+}
+
+// TestALargeBacklogComesBackSpread: 100,000 tasks of a dead endpoint must not come back within seconds.
+func TestALargeBacklogComesBackSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &far{answer: always(500)}
+		r, _ := gated(f, GateOptions{OpenFor: 5 * time.Minute})
+		for range 10 {
+			get(r, "http://dead.test")
+		}
+		within := map[int64]int{}
+		for range 100_000 {
+			res := get(r, "http://dead.test")
+			within[res.RetryAfterMs/1_000]++
+			if res.RetryAfterMs < 300_000 || res.RetryAfterMs > 600_000 {
+				t.Fatalf("%+v", res)
+			}
+		}
+		for second, n := range within {
+			if n > 501 {
+				t.Errorf("%d come back in second %d", n, second)
+			}
+		}
+	})
+}
+
 // TestBreakerAgainstItsRule runs random calls past a breaker and a plain reading of the rule.
 func TestBreakerAgainstItsRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
