@@ -221,6 +221,15 @@ func everyStatement(w *world, n int) {
 		w.must(err)
 		more = m || w.count("SELECT COUNT(*) FROM bells WHERE kind=3 AND n=1 AND id=?", w.row(ends[n-1].TaskID).holder) > 0
 	}
+	postponed := w.running(n, extras)
+	w.must(w.s.Exec(w.ctx, fmt.Sprintf("UPDATE tasks SET epoch=60 WHERE id IN (%s)", strings.Trim(strings.ReplaceAll(fmt.Sprint(idsOf(postponed)), " ", ","), "[]"))))
+	ends = ends[:0]
+	for i := range postponed.Tasks {
+		e := w.ending(postponed, i)
+		e.Epoch, e.Outcome, e.To, e.RetryAt = 60, task.OutcomeSnoozed, task.Waiting, at+3_600_000
+		ends = append(ends, e)
+	}
+	w.finish(ends, postponed.ClaimID)
 	breakSome(w, n)
 	for from := late[0]; from != 0; {
 		rep, err := w.s.Purge(w.ctx, task.PurgeRequest{FromID: from, SucceededBefore: at + 60_000, OthersBefore: at + 60_000, Limit: max(n, 30)})

@@ -284,6 +284,9 @@ func (f *finishing) commit(ctx context.Context, t tx) error {
 	if err := f.s.insertAttempts(ctx, t, f.attempts()); err != nil {
 		return err
 	}
+	if err := f.forgetPostponed(ctx, t, groups); err != nil {
+		return err
+	}
 	if err := insertBells(ctx, t, f.bells); err != nil {
 		return err
 	}
