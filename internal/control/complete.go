@@ -72,7 +72,7 @@ func (in *CompletionInput) check() (c task.Completion, err error) {
 
 // Complete ends an attempt that its receiver took over (202 with Taskweir-Complete-Within). The same completion again is fine.
 // Conflict with a code that says why when it comes to nothing: epoch_mismatch, completion_too_late, task_cancelled, already_ended,
-// not_awaited. Needs scope submit.
+// not_awaited; attempt_running when it may come to something later. Needs scope submit.
 func (s *Service) Complete(ctx context.Context, p Principal, id int64, in *CompletionInput) (task.View, error) {
 	if err := p.need(task.ScopeSubmit); err != nil {
 		return task.View{}, err
@@ -99,21 +99,30 @@ func (s *Service) Complete(ctx context.Context, p Principal, id int64, in *Compl
 	return s.view(ctx, p, id)
 }
 
-// completeSoon asks again until the worker has stored the answer that handed the attempt over.
+// completeSoon waits until the worker has stored the answer that handed the attempt over, and completes it then. It looks without a
+// lock: a receiver that asks for an attempt which is never handed over must cost others nothing.
 func (s *Service) completeSoon(ctx context.Context, p Principal, c task.Completion) (task.CompletionReport, error) {
-	ctx, cancel := context.WithTimeout(ctx, storedWithin)
-	defer cancel()
+	over := time.NewTimer(storedWithin)
+	defer over.Stop()
 	look := time.NewTicker(storedLook)
 	defer look.Stop()
 	for {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return task.CompletionReport{}, &task.Error{Kind: task.Conflict, Code: "not_awaited", TaskID: c.TaskID,
-				Message: "the attempt runs on its worker and has not been handed over (202 with Taskweir-Complete-Within)"}
+			return task.CompletionReport{}, ctx.Err()
+		case <-over.C:
+			return task.CompletionReport{}, &task.Error{Kind: task.Conflict, Code: "attempt_running", TaskID: c.TaskID, RetryAfter: time.Second,
+				Message: "the attempt runs on its worker: complete it after its call was answered (202 with Taskweir-Complete-Within)"}
 		}
-		rep, err := s.store.Complete(ctx, p.appID(), c)
-		if err == nil && !rep.Running || err != nil && ctx.Err() == nil {
+		row, err := s.store.State(ctx, p.appID(), c.TaskID)
+		if err != nil {
+			return task.CompletionReport{}, err
+		}
+		if row.State == task.Running && row.Epoch == c.Epoch {
+			continue
+		}
+		if rep, err := s.store.Complete(ctx, p.appID(), c); err != nil || !rep.Running {
 			return rep, err
 		}
 	}

@@ -79,10 +79,15 @@ func TestEveryKindHasAStatus(t *testing.T) {
 		if p.Code != "c" || p.Detail != "m" || p.TaskID != 7 || len(p.Errors) != 1 || p.Errors[0] != (apiv1.FieldError{Field: "f", Rule: "r", Message: "fm"}) {
 			t.Errorf("kind %d: %+v", kind, p)
 		}
-		retry := w.Header().Get("Retry-After")
-		if (kind == task.Throttled || kind == task.Unavailable) != (retry == "2") {
+		if retry := w.Header().Get("Retry-After"); retry != "2" {
 			t.Errorf("kind %d: Retry-After %q", kind, retry)
 		}
+	}
+	e := engine(httpkit.Route{Method: "GET", Path: "/x", Handle: func(context.Context, *httpkit.Request) (httpkit.Response, error) {
+		return httpkit.Response{}, &task.Error{Kind: task.Conflict, Code: "c", Message: "m"}
+	}})
+	if retry := call(e, "GET", "/x", "").Header().Values("Retry-After"); len(retry) != 0 {
+		t.Errorf("a conflict that time does not mend has Retry-After %q", retry)
 	}
 }
 

@@ -64,7 +64,7 @@ func Problem(r *Request, err error) Response {
 		return Response{Status: 499} // the client is gone: nobody reads this
 	}
 	var e *task.Error
-	if errors.As(err, &e) && (e.Kind == task.Throttled || e.Kind == task.Unavailable) {
+	if errors.As(err, &e) && (e.Kind == task.Throttled || e.Kind == task.Unavailable || e.RetryAfter > 0) {
 		r.SetHeader("Retry-After", retryAfter(e.RetryAfter))
 	}
 	return r.render(ProblemOf(err))

@@ -45,7 +45,7 @@ type Error struct {
 	Fields     []FieldError  // for Malformed, TooLarge and Invalid
 	TaskID     int64         // the other task, for Conflict; else 0
 	ScheduleID int64         // the other schedule, for Conflict about a schedule's name; else 0
-	RetryAfter time.Duration // for Throttled and Unavailable
+	RetryAfter time.Duration // for Throttled and Unavailable, and where asking again soon helps
 	Cause      error         // logged, never sent
 }
 
