@@ -31,6 +31,7 @@ type Input struct {
 	CompletionURL    Maybe[string]     // http or https, ≤ 2,048 bytes: told, signed, when the task is final
 	Broken           []task.FieldError // what the surface found while decoding; refused together with what Submit finds
 
+	Name           string // what a surface's client calls the task; the surface checks it
 	CompletionKind string // with CompletionURL: a surface's own way to tell it (task.BodyHead)
 
 	retryOf int64

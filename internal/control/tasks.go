@@ -205,7 +205,7 @@ func (s *Service) RetryWith(ctx context.Context, p Principal, id int64, force bo
 	case old.State == task.Succeeded && !force:
 		return Submitted{}, &task.Error{Kind: task.Conflict, Code: "task_succeeded", Message: "a succeeded task is only retried with force", TaskID: id}
 	}
-	in := &Input{Kind: old.Kind, Queue: old.Queue, Payload: payload, Priority: old.Priority.String(), TimeoutMs: Some(int64(old.TimeoutMs)), retryOf: id}
+	in := &Input{Kind: old.Kind, Queue: old.Queue, Payload: payload, Priority: old.Priority.String(), TimeoutMs: Some(int64(old.TimeoutMs)), retryOf: id, Name: old.Body.Head.Name}
 	if r := old.Body.Head.Retry; r != nil {
 		in.Retry = &RetryInput{Policy: r.Policy, BaseMs: Some(r.BaseMs), CapMs: Some(r.CapMs), Jitter: Some(r.Jitter), Max: Some(int64(r.Max)), DelaysMs: r.DelaysMs}
 	}

@@ -25,6 +25,8 @@ type BodyHead struct {
 	// CompletionKind is the kind of the task that tells it, instead of CompletionKind of the package: a surface's own way. Such
 	// a one tells results only, of tasks that succeed, and is retried by the task's own policy.
 	CompletionKind string `json:"completionKind,omitempty"`
+	// Name is what a surface's client calls the task, for people: a label costs a row, and a submit a quarter of its speed.
+	Name string `json:"name,omitempty"`
 	// RunAt is the time in the future that the task was planned for, kept where something else needs a head anyway: the
 	// row's due time moves on with every retry.
 	RunAt int64 `json:"runAt,omitempty"`
@@ -49,7 +51,7 @@ var errBody = errors.New("body: not a task body")
 // Encode gives the stored form: version byte, uvarint length of the head, head as JSON, payload.
 func (b Body) Encode() ([]byte, error) {
 	var head []byte
-	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.CompletionURL != "" || h.ScheduleID != 0 {
+	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.Name != "" || h.CompletionURL != "" || h.ScheduleID != 0 {
 		var err error
 		if head, err = json.Marshal(h); err != nil {
 			return nil, fmt.Errorf("encode body head: %w", err)

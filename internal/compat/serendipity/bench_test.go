@@ -23,7 +23,7 @@ import (
 
 // BenchmarkCreate measures signed creates beside native submits of the same payload, by turns in one run: a whole standalone
 // without a worker, on SQLite or (BENCH_DATABASE=mysql) on the server of the tests, and clients over kept connections. "same" is
-// the native submit of the same task (unique key, label, retry policy), "native" the plainest. Signing is part of what is measured.
+// the native submit of the same task (unique key, retry policy), "native" the plainest. Signing is part of what is measured.
 func BenchmarkCreate(b *testing.B) {
 	environ := []string{"TASKWEIR_HTTP_ADDR=127.0.0.1:0", "TASKWEIR_DATA_DIR=" + b.TempDir(), "TASKWEIR_LOG_LEVEL=warn"}
 	if kind := os.Getenv("BENCH_DATABASE"); kind != "" {
@@ -84,7 +84,7 @@ func BenchmarkCreate(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("same-%d", round), func(b *testing.B) {
 			hammer(b, addr, "201", native(func(n string) string {
-				return `,"uniqueKey":"` + n + `","uniqueScope":"forever","labels":{"name":"order"},"retry":{"policy":"linear","baseMs":5000,"capMs":3600000,"jitter":0,"max":5}`
+				return `,"uniqueKey":"` + n + `","uniqueScope":"forever","retry":{"policy":"linear","baseMs":5000,"capMs":3600000,"jitter":0,"max":5}`
 			}))
 		})
 		b.Run(fmt.Sprintf("signed-%d", round), func(b *testing.B) { hammer(b, addr, `"msg":"ok!"`, signed) })

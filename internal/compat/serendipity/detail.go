@@ -178,7 +178,7 @@ type log struct {
 
 func (a *api) rowOf(v *task.View) *row {
 	head := &v.Body.Head
-	out := &row{ID: v.ID, TaskNo: head.UniqueKey, Name: head.Labels[labelName], Status: statusOf(v, a.svc.Now()), Content: string(v.Body.Payload),
+	out := &row{ID: v.ID, TaskNo: head.UniqueKey, Name: head.Name, Status: statusOf(v, a.svc.Now()), Content: string(v.Body.Payload),
 		Timeout: v.TimeoutMs, Runtime: compat.FormatTime(plannedFor(v), a.zone), CreatedAt: compat.FormatTime(v.CreatedAt, a.zone), Logs: []log{}}
 	if p := head.RetryPolicy(); p.Policy == "linear" {
 		out.Step = p.BaseMs / 1000

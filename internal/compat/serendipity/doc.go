@@ -9,7 +9,7 @@
 //
 //   - A task is of kind serendipity.callback, or of the kind that the table of classes names for content.class. Its payload is
 //     the content: a text byte for byte, an object as its JSON text without white space in the order sent. Its taskNo is a unique
-//     key of scope forever, its name the label "name". It is retried step × n seconds after the end of a run, however that
+//     key of scope forever, its name is kept beside it. It is retried step × n seconds after the end of a run, however that
 //     failed, up to retryTotal times.
 //   - A run is an attempt, and coroutine_id the attempt's id. What a client sees of it while it runs comes from the worker that runs
 //     it (control.Service.Look); the stack is that of its goroutine, dressed as the frames of a PHP stack.

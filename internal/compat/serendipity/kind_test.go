@@ -45,7 +45,7 @@ func FuzzTask(f *testing.F) {
 		}
 		a := &api{classes: map[string]string{"Job": "job"}, zone: shanghai(t)}
 		if in, err := a.taskInput(call{params: p}); err == nil {
-			name := in.Labels[0].Value
+			name := in.Name
 			if n := utf8.RuneCountInString(in.UniqueKey.V); n < 1 || n > maxTaskNo || name == "" || utf8.RuneCountInString(name) > maxName || strings.ContainsRune(name, 0) ||
 				in.TimeoutMs.V < 1 || in.TimeoutMs.V > task.MaxTimeoutMs || in.Kind != Kind && in.Kind != "job" || len(in.Payload) == 0 {
 				t.Fatalf("%q: %+v", body, in)

@@ -345,7 +345,7 @@ func TestRowsAreThoseOfV1(t *testing.T) {
 	native := func(no, more string) int64 {
 		t.Helper()
 		var made apiv1.Task
-		body := fmt.Sprintf(`{"kind":"serendipity.callback","payload":{"no":"%s"},"uniqueKey":%q,"uniqueScope":"forever","timeoutMs":5000,"labels":{"name":"n"},
+		body := fmt.Sprintf(`{"kind":"serendipity.callback","payload":{"no":"%s"},"uniqueKey":%q,"uniqueScope":"forever","timeoutMs":5000,
 			"retry":{"policy":"linear","baseMs":1000,"capMs":3600000,"jitter":0,"max":1}%s}`, no, no, more)
 		if status := a.call(t, "POST", "/v1/tasks?app="+s.key, body, &made); status != 201 {
 			t.Fatalf("%d", status)

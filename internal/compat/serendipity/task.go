@@ -21,7 +21,6 @@ const (
 	maxName    = 64              // characters
 	retryCapMs = 3_600_000       // the longest pause
 	killIn     = 2 * time.Second // how long a cancel waits for a run to end
-	labelName  = "name"          // the label that holds a task's name
 )
 
 // createTask submits a task.
@@ -61,7 +60,7 @@ func (a *api) taskInput(c call) (*control.Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.Labels = []task.Label{{Key: labelName, Value: name}}
+	in.Name = name
 	if in.TimeoutMs, err = timeout(c.params.Get("timeout")); err != nil {
 		return nil, err
 	}
