@@ -81,7 +81,7 @@ func wellDone(t *apiv1.CallbackTest) bool {
 
 func (p *program) showTest(t *apiv1.CallbackTest) error {
 	if t.URL != "" {
-		_, _ = fmt.Fprintf(p.Out, "POST %s (%s)\n\n", t.URL, t.Kind)
+		_, _ = fmt.Fprintf(p.Out, "POST %s (%s)\n\n", printable(t.URL), printable(t.Kind))
 	}
 	var rows [][]string
 	for _, try := range t.Tries {
@@ -102,7 +102,7 @@ func (p *program) showTest(t *apiv1.CallbackTest) error {
 		_, _ = fmt.Fprintln(p.Out)
 	}
 	for _, f := range t.Findings {
-		if _, err := fmt.Fprintln(p.Out, "- "+f); err != nil {
+		if _, err := fmt.Fprintln(p.Out, "- "+printable(f)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,9 @@
 package cli
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 const tested = `{"ok":true,"kind":"callback","url":"https://shop.test/hook","tries":[{"name":"signed","forged":false,"accepted":true,"status":200,"durationMs":12},
  {"name":"signed with a wrong secret","forged":true,"accepted":false,"status":401,"durationMs":3}],"findings":["The receiver verifies signatures and takes what is signed well."]}`
@@ -38,4 +41,20 @@ func TestDelivery(t *testing.T) {
 	run(t, f.url, "", "tasks", "delivery", "7", "4").expect(t, ExitOK, "nothing was kept of its call")
 	run(t, f.url, "", "tasks", "delivery", "7").expect(t, ExitOK, "not been attempted")
 	run(t, f.url, "", "tasks", "resend", "7").expect(t, ExitOK, "7 queued")
+}
+
+// TestAReceiverDoesNotDriveTheTerminal: what a receiver answers, and what is said about it, may hold escape sequences.
+func TestAReceiverDoesNotDriveTheTerminal(t *testing.T) {
+	f := newFake(t,
+		exchange{want: "GET /v1/tasks/7/attempts/4", answer: `{"attempt":{"id":"4","epoch":1,"outcome":"failed"},"delivery":{"method":"POST","url":"https://x/\u001b[2J","status":500,"responseHeaders":[["X-A","\u001b[31mred"]],
+ "responseBody":"one\r\n\ttwo \u001b]0;owned\u0007\u009b2J","durationMs":7,"error":"broken \u001b[31m"}}`},
+		exchange{want: "POST /v1/apps/abc/test-callback", answer: `{"ok":false,"kind":"callback","url":"https://x","tries":[{"name":"signed","error":"\u001b[31m"}],"findings":["TLS failed: \u001b[31mhello"]}`})
+	for _, r := range []result{run(t, f.url, "", "tasks", "delivery", "7", "4"), run(t, f.url, "", "apps", "test-callback", "abc")} {
+		if strings.ContainsAny(r.out, "\x1b\x07\u009b") {
+			t.Errorf("an escape sequence reached the terminal: %q", r.out)
+		}
+		if strings.Contains(r.out, "one") && !strings.Contains(r.out, "one\n    two  ]0;owned") {
+			t.Errorf("%q", r.out)
+		}
+	}
 }

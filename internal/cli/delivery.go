@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -53,12 +54,12 @@ func (p *program) showDelivery(ctx context.Context, c *client, args []string) er
 }
 
 func (p *program) printDelivery(a *apiv1.Attempt, d *apiv1.Delivery) error {
-	_, _ = fmt.Fprintf(p.Out, "attempt %s, epoch %d: %s\n\n%s %s\n", a.ID, a.Epoch, a.Outcome, d.Method, d.URL)
+	_, _ = fmt.Fprintf(p.Out, "attempt %s, epoch %d: %s\n\n%s %s\n", a.ID, a.Epoch, a.Outcome, printable(d.Method), printable(d.URL))
 	part := func(headers [][2]string, body string) {
 		for _, h := range headers {
-			_, _ = fmt.Fprintf(p.Out, "%s: %s\n", h[0], h[1])
+			_, _ = fmt.Fprintf(p.Out, "%s: %s\n", printable(h[0]), printable(h[1]))
 		}
-		_, _ = fmt.Fprintf(p.Out, "\n%s\n\n", body)
+		_, _ = fmt.Fprintf(p.Out, "\n%s\n\n", printableLines(body))
 	}
 	part(d.RequestHeaders, d.RequestBody)
 	if d.Status != 0 {
@@ -66,8 +67,19 @@ func (p *program) printDelivery(a *apiv1.Attempt, d *apiv1.Delivery) error {
 		part(d.ResponseHeaders, d.ResponseBody)
 	}
 	if d.Error != "" {
-		_, err := fmt.Fprintf(p.Out, "no whole answer after %d ms: %s\n", d.DurationMs, d.Error)
+		_, err := fmt.Fprintf(p.Out, "no whole answer after %d ms: %s\n", d.DurationMs, printable(d.Error))
 		return err
 	}
 	return nil
+}
+
+// printableLines keeps the lines of a text, and control characters off the terminal: whoever wrote it was called by us, no more.
+func printableLines(text string) string {
+	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = printable(strings.ReplaceAll(line, "\t", "    "))
+		}
+	}
+	return strings.Join(lines, "\n")
 }

@@ -2,6 +2,7 @@ package httpcall
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,22 +70,42 @@ func TestWhatIsKeptOfACall(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Set-Cookie", "session=open-sesame")
 		w.Header().Set("X-Reason", "because")
+		w.Header().Set("Location", "https://u:open-sesame@login.test/in?token=open-sesame#open-sesame")
+		w.Header().Set("X-Session-Id", "open-sesame")
+		w.Header().Set("WWW-Authenticate", `Bearer realm="shop"`)
 		w.WriteHeader(500)
 		_, _ = w.Write([]byte(strings.Repeat("ü", 1000)))
 	})
 	u := strings.Replace(s.URL, "//", "//user:open-sesame@", 1) + "/path?key=open-sesame&b"
-	res := NewHTTP(options(t)).Run(t.Context(), job(`{"url":`+quote(u)+`,"headers":{"Authorization":"Bearer open-sesame","X-Api-Key":"open-sesame","my_secret":"open-sesame","X-Access-Token":"open-sesame","X-Plain":"seen"},"body":"`+strings.Repeat("x", 5000)+`"}`))
+	res := NewHTTP(options(t)).Run(t.Context(), job(`{"url":`+quote(u)+`,"headers":{"Authorization":"Bearer open-sesame","X-Api-Key":"open-sesame","my_secret":"open-sesame","X-Access-Token":"open-sesame","X-Shop-Apikey":"open-sesame","x-auth":"open-sesame","X-Credential":"open-sesame","app_key":"seen","X-Plain":"seen"},"body":"`+strings.Repeat("x", 5000)+`"}`))
 	d := delivery(t, res)
 	if strings.Contains(string(res.Delivery), "sesame") {
 		t.Errorf("a secret is shown: %s", res.Delivery)
 	}
 	if d.Method != "POST" || d.URL != s.URL+"/path?key=…&b=…" || d.Status != 500 || d.RequestBytes != 5000 || len(d.RequestBody) > 1030 || len(d.ResponseBody) > 1030 ||
-		!utf8.ValidString(d.ResponseBody) || !has(d.RequestHeaders, "X-Plain", "seen") || !has(d.RequestHeaders, "Taskweir-Epoch", "2") || !has(d.ResponseHeaders, "X-Reason", "because") {
+		!utf8.ValidString(d.ResponseBody) || !has(d.RequestHeaders, "X-Plain", "seen") || !has(d.RequestHeaders, "Taskweir-Epoch", "2") || !has(d.ResponseHeaders, "X-Reason", "because") ||
+		!has(d.RequestHeaders, "Idempotency-Key", "17") || !has(d.RequestHeaders, "app_key", "seen") || !has(d.ResponseHeaders, "Location", "https://login.test/in?token=…") ||
+		!has(d.ResponseHeaders, "Www-Authenticate", `Bearer realm="shop"`) {
 		t.Errorf("%s", res.Delivery)
 	}
 	s.Close()
 	if d := delivery(t, NewHTTP(options(t)).Run(t.Context(), job(`{"url":`+quote(s.URL)+`}`))); d.Status != 0 || d.Error == "" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestAReceiverCannotHideWhatItAnswered behind headers that are long as JSON.
+func TestAReceiverCannotHideWhatItAnswered(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		for i := range 40 {
+			w.Header().Set(fmt.Sprintf("X-%02d", i), strings.Repeat("<", 1000))
+		}
+		w.WriteHeader(500)
+		_, _ = w.Write([]byte(strings.Repeat("\x01", 5000)))
+	})
+	res := NewHTTP(options(t)).Run(t.Context(), job(`{"url":`+quote(s.URL)+`,"body":"`+strings.Repeat("<", 5000)+`"}`))
+	if d := delivery(t, res); len(res.Delivery) > task.MaxDelivery || d.Status != 500 || len(d.ResponseBody) < 1000 || len(d.ResponseHeaders) == 0 {
+		t.Errorf("%d bytes: %+v", len(res.Delivery), d)
 	}
 }
 

@@ -22,21 +22,32 @@ const (
 // hidden stands for a value that is a secret, or may be one.
 const hidden = "…"
 
-// secretHeaders have values that open doors. Signatures are shown: they hold for one body and minutes, and are what people compare.
-var secretHeaders = []string{"Authorization", "Cookie", "Set-Cookie", "Proxy-Authorization", "X-Api-Key", "Api-Key", "X-Auth-Token"}
+// Names of headers whose values open doors, as parts of them, in lower case. Signatures are shown: they hold for one body and minutes,
+// and are what people compare.
+var (
+	secretParts = []string{"auth", "cookie", "key", "secret", "passw", "token", "session", "credential", "jwt"}
+	openNames   = []string{"Idempotency-Key", "App-Key", "Www-Authenticate", "Proxy-Authenticate"}
+	urlNames    = []string{"Location", "Content-Location", "Referer"}
+)
 
 // describe is a call as people see it, as JSON: method, URL without name, password and query values, headers without secrets, the first
 // KiB of both bodies, status and duration.
 func describe(r *request, a *Answer, took time.Duration) []byte {
 	d := task.Delivery{
 		Method: r.method, URL: showURL(r.url), RequestHeaders: showHeader(r.header, r.secret), RequestBody: showBody(r.body), RequestBytes: len(r.body),
-		Status: a.Status, ResponseHeaders: showHeader(a.Header, r.secret), ResponseBody: showBody(a.Body), DurationMs: took.Milliseconds(), Error: a.Message,
+		Status: a.Status, ResponseHeaders: showHeader(a.Header, r.secret), ResponseBody: showBody(a.Body), DurationMs: took.Milliseconds(), Error: cut(a.Message, keptBody),
 	}
-	out, err := json.Marshal(d)
-	if err != nil { // strings and numbers
-		return nil
+	for {
+		out, err := json.Marshal(d)
+		if err != nil { // strings and numbers
+			return nil
+		}
+		if len(out) <= task.MaxDelivery {
+			return out
+		}
+		// Long headers of characters that JSON writes with six: without them the rest fits.
+		d.RequestHeaders, d.ResponseHeaders = d.RequestHeaders[:len(d.RequestHeaders)/2], d.ResponseHeaders[:len(d.ResponseHeaders)/2]
 	}
-	return out
 }
 
 // showURL hides what often is a credential: name, password and the values of the query.
@@ -58,9 +69,8 @@ func showURL(u *url.URL) string {
 func showHeader(h http.Header, secret string) (out [][2]string) {
 	for name, values := range h {
 		for _, v := range values {
-			if sensitive(name) {
-				v = hidden
-			} else if secret != "" {
+			v = showValue(name, v)
+			if secret != "" {
 				v = strings.ReplaceAll(v, secret, hidden)
 			}
 			out = append(out, [2]string{cut(name, keptName), cut(v, keptValue)})
@@ -75,13 +85,24 @@ func showHeader(h http.Header, secret string) (out [][2]string) {
 	return out[:min(len(out), keptHeaders)]
 }
 
-func sensitive(name string) bool {
+// showValue hides what is a credential, or may be one.
+func showValue(name, v string) string {
 	name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
-	if slices.Contains(secretHeaders, name) {
-		return true
+	switch {
+	case slices.Contains(openNames, name):
+		return v
+	case slices.Contains(urlNames, name):
+		u, err := url.Parse(v)
+		if err != nil {
+			return hidden
+		}
+		return showURL(u)
 	}
-	low := strings.ToLower(name)
-	return strings.Contains(low, "secret") || strings.Contains(low, "password") || strings.Contains(low, "token")
+	name = strings.ToLower(name)
+	if slices.ContainsFunc(secretParts, func(part string) bool { return strings.Contains(name, part) }) {
+		return hidden
+	}
+	return v
 }
 
 func showBody(b []byte) string { return cut(string(b[:min(len(b), keptBody+1)]), keptBody) }

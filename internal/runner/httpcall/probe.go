@@ -92,8 +92,14 @@ func (p *Probe) Run(ctx context.Context, job worker.Job) task.Result {
 	case to.reject != nil:
 		rep.Findings = []string{to.reject.ErrMessage + "."}
 	default:
+		// A breaker does not hold a probe back, whose purpose is to find out; the number of calls at once does.
+		room, no := r.caller.Gate.endpoint(keyOf(job.AppID, to.URL)).enter(ctx, false)
+		if no != nil {
+			return no.result()
+		}
 		rep.URL = showURL(to.URL)
 		p.tryAll(ctx, r, to, job, &rep)
+		room.leave(nothing, 0)
 	}
 	body, err := json.Marshal(rep)
 	if err != nil {
@@ -193,6 +199,9 @@ func (p *Probe) findings(r *Callback, to *target, rep *task.ProbeReport, answers
 	switch {
 	case rep.OK && forged.Accepted:
 		out = append(out, "The receiver took a call with a wrong signature too: it does not verify signatures, so anybody can call it.")
+	case rep.OK && (forged.Error != "" || forged.Status >= 500 || forged.Status == http.StatusTooManyRequests):
+		out = append(out, "The receiver takes what is signed well. Whether it verifies signatures cannot be told: it did not refuse the call with a wrong one, "+
+			"it failed at it. Answer 401 or 403 to what does not verify.")
 	case rep.OK:
 		out = append(out, "The receiver verifies signatures and takes what is signed well.")
 	case other:

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -98,6 +100,56 @@ func TestAProbeSendsWhatACallbackWould(t *testing.T) {
 			t.Errorf("%s: %v", payload, wrong)
 		}
 	}
+}
+
+// TestAProbeClaimsNoMoreThanItSaw: a receiver that breaks down at a wrong signature has not refused it.
+func TestAProbeClaimsNoMoreThanItSaw(t *testing.T) {
+	for status, claims := range map[int]bool{0: false, 401: true, 403: true, 400: true, 429: false, 500: false, 503: false} {
+		s := serve(t, func(http.ResponseWriter, *http.Request) {})
+		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			switch {
+			case signature.Verify(r.Header, body, time.UnixMilli(int64(now)), signature.Secret(appSecret)) == nil:
+			case status == 0:
+				panic(http.ErrAbortHandler)
+			default:
+				w.WriteHeader(status)
+			}
+		})
+		store := &apps{app: task.App{ID: 3, CallbackURL: s.URL, Secret: []byte(appSecret)}}
+		rep := probe(t, NewProbe(NewCallback(options(t), store, plainBox{})), `{"kind":"callback"}`)
+		if says := strings.Contains(strings.Join(rep.Findings, " "), "verifies signatures and takes"); !rep.OK || says != claims {
+			t.Errorf("%d: %v", status, rep.Findings)
+		}
+	}
+}
+
+// TestProbesTakePartInTheNumberOfCallsAtOnce, but a breaker does not hold them back: an app that submits them by the thousand must not
+// take all slots.
+func TestProbesTakePartInTheNumberOfCallsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &far{answer: always(500)}
+		g := NewGate(GateOptions{Concurrency: 10})
+		store := &apps{app: task.App{ID: 3, CallbackURL: "http://shop.test", Secret: []byte(appSecret)}}
+		r := NewCallback(Options{Client: f, Clock: now, Gate: g}, store, plainBox{})
+		p := NewProbe(r)
+		for range 10 {
+			r.Run(t.Context(), job(`1`))
+		}
+		if res := p.Run(t.Context(), job(`{"kind":"callback"}`)); res.Outcome != task.OutcomeSucceeded || f.count() != 12 {
+			t.Errorf("%+v, %d calls", res, f.count())
+		}
+		time.Sleep(time.Minute)
+		f.answer = func(*http.Request) (int, http.Header, time.Duration) { return 200, nil, 5 * time.Second }
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { p.Run(t.Context(), job(`{"kind":"callback"}`)) })
+		}
+		wg.Wait()
+		if f.most != 10 {
+			t.Errorf("%d calls at once", f.most)
+		}
+	})
 }
 
 func FuzzCheckProbe(f *testing.F) {
