@@ -101,7 +101,7 @@ func (s *Service) TestCallback(ctx context.Context, p Principal, appKey, kind st
 const maxOverlapMs = 30 * 86_400_000
 
 // RotateSecretKeeping gives an app a new signing secret and lets the old one sign beside it for overlapMs (0 … 30 days), so that
-// receivers can change at any time between. Needs scope admin.
+// receivers can change at any time between. Of two at the same moment one is a Conflict. Needs scope admin.
 func (s *Service) RotateSecretKeeping(ctx context.Context, p Principal, key string, overlapMs int64) (app task.App, signingSecret string, err error) {
 	if overlapMs < 0 || overlapMs > maxOverlapMs {
 		return app, "", task.InvalidField("overlapMs", "range", "must be 0 … 2592000000")
@@ -112,14 +112,15 @@ func (s *Service) RotateSecretKeeping(ctx context.Context, p Principal, key stri
 	if app, err = s.App(ctx, p, key); err != nil {
 		return app, "", err
 	}
+	was := app.Secret
 	app.OldSecret, app.OldSecretUntil = nil, 0
 	if overlapMs > 0 {
-		app.OldSecret, app.OldSecretUntil = app.Secret, s.clock.Now()+overlapMs
+		app.OldSecret, app.OldSecretUntil = was, s.clock.Now()+overlapMs
 	}
 	if app.Secret, signingSecret, err = s.newSecret(); err != nil {
 		return app, "", err
 	}
-	if err := s.store.UpdateApp(ctx, app); err != nil {
+	if err := s.store.SetSecret(ctx, app, was); err != nil {
 		return app, "", err
 	}
 	s.creds.forget()

@@ -67,7 +67,10 @@ type Store interface {
 	DrainWorker(ctx context.Context, workerID int64) error
 
 	CreateApp(ctx context.Context, a task.App) (task.App, error)
+	// UpdateApp stores everything that can change but the secrets.
 	UpdateApp(ctx context.Context, a task.App) error
+	// SetSecret stores the secrets. Conflict when the present one is not was.
+	SetSecret(ctx context.Context, a task.App, was []byte) error
 	Apps(ctx context.Context) ([]task.App, error)
 	AppByID(ctx context.Context, id int32) (task.App, error)
 	AppByKey(ctx context.Context, key string) (task.App, error)

@@ -3,7 +3,9 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -113,21 +115,38 @@ func (s *Store) found(query string, args ...any) func(context.Context) (bool, er
 	}
 }
 
-// UpdateApp stores what can change of an app: name, callback URL, pause, weight, secrets, what is kept of
+// UpdateApp stores what can change of an app but its secrets (SetSecret): name, callback URL, pause, weight, what is kept of
 // deliveries, legacy settings but the surface. Missing when there is none.
 func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 	row := rowOfApp(a)
 	return s.writeSettled(ctx, func(ctx context.Context, t tx) error {
 		res := s.gorm(ctx, t).Model(&appRow{}).Where("id = ?", a.ID).Updates(map[string]any{"name": row.Name,
-			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight, "secret": row.Secret,
+			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight,
 			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle, "signature_mode": row.SignatureMode,
-			"old_secret": row.OldSecret, "old_secret_until": row.OldSecretUntil, "keep_deliveries": row.KeepDeliveries})
+			"keep_deliveries": row.KeepDeliveries})
 		if res.Error == nil && res.RowsAffected == 0 {
 			return task.Missing("app")
 		}
 		return res.Error
 	}, settledTwice)
 }
+
+// SetSecret stores an app's secrets and until when the old one signs, in the place of was: somebody who changes something else of the
+// app at the same moment cannot bring a secret back that was given up. Conflict when another secret is stored than was.
+func (s *Store) SetSecret(ctx context.Context, a task.App, was []byte) error {
+	row := rowOfApp(a)
+	return s.writeSettled(ctx, func(ctx context.Context, t tx) error {
+		res := s.gorm(ctx, t).Model(&appRow{}).Where("id = ? AND HEX(secret) = ?", a.ID, hexOf(was)).Updates(map[string]any{"secret": row.Secret,
+			"old_secret": row.OldSecret, "old_secret_until": row.OldSecretUntil})
+		if res.Error == nil && res.RowsAffected == 0 {
+			return &task.Error{Kind: task.Conflict, Code: "secret_changed", Message: "the app got another secret at the same moment"}
+		}
+		return res.Error
+	}, s.found("SELECT 1 FROM apps WHERE id=? AND HEX(secret)=?", a.ID, hexOf(row.Secret)))
+}
+
+// hexOf is a secret as both databases compare it alike: SQLite tells an empty text from no bytes.
+func hexOf(secret []byte) string { return strings.ToUpper(hex.EncodeToString(secret)) }
 
 // Apps lists every app by id.
 func (s *Store) Apps(ctx context.Context) ([]task.App, error) {

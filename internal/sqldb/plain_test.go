@@ -100,13 +100,13 @@ func TestQueueDepths(t *testing.T) {
 func TestApps(t *testing.T) {
 	eachFront(t, func(t *testing.T, x *front) {
 		a := x.app
-		a.Name, a.CallbackURL, a.Paused, a.Weight, a.Secret = "né", "https://x/", true, 5, []byte{0, 1, '\'', '\\'}
+		a.Name, a.CallbackURL, a.Paused, a.Weight = "né", "https://x/", true, 5
 		for range 2 { // the second changes nothing and is no error
 			x.ok(x.s.UpdateApp(x.ctx, a))
 		}
 		got, err := x.s.AppByKey(x.ctx, a.Key)
 		x.ok(err)
-		if got.ID != a.ID || got.Name != a.Name || got.CallbackURL != a.CallbackURL || !got.Paused || got.Weight != 5 || !slices.Equal(got.Secret, a.Secret) || got.CreatedAt != a.CreatedAt {
+		if got.ID != a.ID || got.Name != a.Name || got.CallbackURL != a.CallbackURL || !got.Paused || got.Weight != 5 || !slices.Equal(got.Secret, x.app.Secret) || got.CreatedAt != a.CreatedAt {
 			t.Errorf("got %+v, want %+v", got, a)
 		}
 		wantKind(t, x.s.UpdateApp(x.ctx, task.App{ID: 999}), task.NotFound, "app_not_found")
@@ -197,6 +197,32 @@ func TestBootstrapKey(t *testing.T) {
 		apps, err := s.Apps(ctx)
 		if err != nil || len(apps) != 2 || apps[0].Name != "default" || apps[0].Weight != 1 {
 			t.Errorf("%+v %v", apps, err)
+		}
+	})
+}
+
+// TestASecretThatWasGivenUpDoesNotComeBack, whatever else is changed of the app at the same moment.
+func TestASecretThatWasGivenUpDoesNotComeBack(t *testing.T) {
+	eachFront(t, func(t *testing.T, x *front) {
+		read := func() task.App {
+			a, err := x.s.AppByID(x.ctx, x.app.ID)
+			x.ok(err)
+			return a
+		}
+		stale := read()
+		fresh := stale
+		fresh.Secret, fresh.OldSecret, fresh.OldSecretUntil = []byte{0, 1, '\'', '\\'}, stale.Secret, 77
+		x.ok(x.s.SetSecret(x.ctx, fresh, stale.Secret))
+		stale.Weight = 9
+		x.ok(x.s.UpdateApp(x.ctx, stale))
+		if a := read(); a.Weight != 9 || !slices.Equal(a.Secret, fresh.Secret) || !slices.Equal(a.OldSecret, stale.Secret) || a.OldSecretUntil != 77 {
+			t.Errorf("%+v", a)
+		}
+		other := stale
+		other.Secret = []byte("lost the race")
+		wantKind(t, x.s.SetSecret(x.ctx, other, stale.Secret), task.Conflict, "secret_changed")
+		if a := read(); !slices.Equal(a.Secret, fresh.Secret) {
+			t.Errorf("%+v", a)
 		}
 	})
 }
