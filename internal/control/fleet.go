@@ -14,7 +14,7 @@ type KindInfo struct {
 	BuiltIn bool
 }
 
-// Kinds lists every declared kind by name. Needs scope read.
+// Kinds lists every declared kind by name; Taskweir's own are an admin's to see. Needs scope read.
 func (s *Service) Kinds(ctx context.Context, p Principal) ([]KindInfo, error) {
 	if err := p.need(task.ScopeRead); err != nil {
 		return nil, err
@@ -31,7 +31,9 @@ func (s *Service) Kinds(ctx context.Context, p Principal) ([]KindInfo, error) {
 	}
 	out := make([]KindInfo, 0, len(rows))
 	for _, k := range rows {
-		out = append(out, s.kindInfo(k.Name))
+		if p.Scope >= task.ScopeAdmin || !task.IsSystemKind(k.Name) {
+			out = append(out, s.kindInfo(k.Name))
+		}
 	}
 	slices.SortFunc(out, func(a, b KindInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
@@ -50,6 +52,9 @@ func (s *Service) DeclareKind(ctx context.Context, p Principal, name string) (Ki
 	if !ValidKind(name) {
 		return KindInfo{}, task.InvalidField("name", "pattern", "must be 1–64 of a-z, 0-9 and . _ -")
 	}
+	if task.IsSystemKind(name) {
+		return KindInfo{}, task.InvalidField("name", "reserved", "kinds that begin with "+task.SystemKind+" are Taskweir's own")
+	}
 	if err := s.kinds.declare(ctx, name); err != nil {
 		return KindInfo{}, err
 	}
@@ -57,12 +62,18 @@ func (s *Service) DeclareKind(ctx context.Context, p Principal, name string) (Ki
 	return s.kindInfo(name), nil
 }
 
-// Queues tells how every queue stands, by name; depths count the principal's tasks. Needs scope read.
+// Queues tells how every queue stands, by name; depths count the principal's tasks. Who is no admin sees Taskweir's own queue
+// only while tasks of theirs are in it. Needs scope read.
 func (s *Service) Queues(ctx context.Context, p Principal) ([]task.QueueDepth, error) {
 	if err := p.need(task.ScopeRead); err != nil {
 		return nil, err
 	}
 	qs, err := s.store.Queues(ctx, p.appID(), s.clock.Now())
+	if p.Scope < task.ScopeAdmin {
+		qs = slices.DeleteFunc(qs, func(q task.QueueDepth) bool {
+			return q.Queue == task.SystemQueue && q.Waiting+q.Scheduled+q.Running == 0
+		})
+	}
 	slices.SortFunc(qs, func(a, b task.QueueDepth) int { return strings.Compare(a.Queue, b.Queue) })
 	return qs, err
 }
@@ -81,10 +92,16 @@ func (s *Service) Queue(ctx context.Context, p Principal, name string) (task.Que
 	return task.QueueDepth{}, task.Missing("queue")
 }
 
-// SetQueuePaused pauses or resumes a queue for every app: nothing new starts, what runs goes on. Needs scope manage.
+// SetQueuePaused pauses or resumes a queue for every app: nothing new starts, what runs goes on. Needs scope manage, and for
+// Taskweir's own queue, on which every app's completions and the purge depend, scope admin.
 func (s *Service) SetQueuePaused(ctx context.Context, p Principal, name string, paused bool) (task.QueueDepth, error) {
 	if err := p.need(task.ScopeManage); err != nil {
 		return task.QueueDepth{}, err
+	}
+	if name == task.SystemQueue {
+		if err := p.need(task.ScopeAdmin); err != nil {
+			return task.QueueDepth{}, err
+		}
 	}
 	if !ValidQueue(name) {
 		return task.QueueDepth{}, task.Missing("queue")

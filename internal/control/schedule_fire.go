@@ -133,6 +133,9 @@ func (s *Service) BackfillSchedule(ctx context.Context, p Principal, id int64, i
 	if err != nil {
 		return out, false, err
 	}
+	if _, err := s.owner(ctx, p, row); err != nil { // a thousand purges, one after the other
+		return out, false, err
+	}
 	f := faults{fields: in.Broken}
 	ats := s.backfillSlots(t, in.From, in.To, &f)
 	if err := f.err(); err != nil || len(ats) == 0 {

@@ -76,7 +76,7 @@ func (s *Service) mayCreateSchedule(p Principal, idem *IdempotencyKey) error {
 }
 
 var errSystemSchedule = &task.Error{Kind: task.Conflict, Code: "system_schedule",
-	Message: "the schedules of the system app are Taskweir's own: they can be paused, resumed, triggered and skipped, not made, changed or deleted"}
+	Message: "the schedules of the system app are Taskweir's own: they can be paused, resumed, triggered and skipped, not made, changed, backfilled or deleted"}
 
 // check refuses a key that cannot be stored; nil is no key.
 func (k *IdempotencyKey) check() error {

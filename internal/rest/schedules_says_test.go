@@ -656,15 +656,15 @@ func TestSaysOfTheSystemApp(t *testing.T) {
 	if len(list) < 2 || list[0].App != "system" {
 		t.Fatalf("%+v", list)
 	}
-	testkit.Says(t, "They can be paused, resumed, triggered and skipped, but not changed or deleted.")
+	testkit.Says(t, "They can be paused, resumed, triggered and skipped, but not changed, backfilled or deleted.")
 	s := path(list[0])
 	w.do("GET", s, "").want(404)
 	for _, verb := range []string{"/pause", "/resume", "/skip-next"} {
 		w.do("POST", s+verb+"?app=system", "").want(200)
 	}
 	w.do("POST", s+"/trigger?app=system", "").want(201)
-	for _, c := range [][2]string{{"PUT", yearly}, {"DELETE", ""}} {
-		if p := w.do(c[0], s+"?app=system", c[1]).want(409).problem(); p.Code != "system_schedule" {
+	for _, c := range [][3]string{{"PUT", "", yearly}, {"DELETE", "", ""}, {"POST", "/backfill", `{"from":"2020-01-01T00:00:00Z","to":"2020-01-02T00:00:00Z"}`}} {
+		if p := w.do(c[0], s+c[1]+"?app=system", c[2]).want(409).problem(); p.Code != "system_schedule" {
 			t.Errorf("%+v", p)
 		}
 	}
