@@ -221,10 +221,28 @@ func (s *Service) owner(ctx context.Context, p Principal, row schedule.Row) (Pri
 func (s *Service) write(ctx context.Context, before, after schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
 	after.Version, after.UpdatedAt = before.Version+1, now
 	fire, err := s.ahead(ctx, &after, t, now)
+	if err == nil && after.NextAt != schedule.Never {
+		err = s.passSkipped(ctx, &after, t, fire, now)
+	}
 	if err != nil {
 		return before, schedule.Written{}, err
 	}
 	return s.schedules.ChangeSchedule(ctx, before, after, now, fire)
+}
+
+// passSkipped moves the next slot of a row on to one that nobody took out: what was skipped stays skipped.
+func (s *Service) passSkipped(ctx context.Context, row *schedule.Row, t *schedule.Timetable, fire *schedule.Fire, now int64) error {
+	skipped, err := s.skippedAfter(ctx, row.ID, now)
+	if err != nil {
+		return err
+	}
+	for skipped[row.NextAt] {
+		row.NextAt = t.Next(row.NextAt)
+	}
+	if fire != nil {
+		fire.Next = row.NextAt
+	}
+	return nil
 }
 
 // setPaused changes who paused a row. Resuming forgets its failures: else the first one would pause it again.

@@ -407,6 +407,28 @@ func TestListsOfSchedules(t *testing.T) {
 	w.do("GET", "/v1/schedules/16/slots?from=2030-01-01T00:00:00Z&to=2029-01-01T00:00:00Z", "").refused(422, "to", "after")
 }
 
+// What was skipped stays skipped: a pause or an edit in between plans the first slot that nobody took out.
+func TestSkippedSlotsStaySkipped(t *testing.T) {
+	onBoth(t, func(w *world) {
+		s := w.schedule(yearly)
+		at := "/v1/schedules/" + s.ID.String()
+		for range 2 {
+			w.do("POST", at+"/skip-next", "").want(200)
+		}
+		third := decode[apiv1.Schedule](w.do("GET", at, "").want(200)).NextAt
+		w.do("POST", at+"/pause", "").want(200)
+		if got := decode[apiv1.Schedule](w.do("POST", at+"/resume", "").want(200)).NextAt; got != third {
+			t.Errorf("next is %v after a pause, want %v", got, third)
+		}
+		if got := decode[apiv1.Schedule](w.do("PUT", at, yearly).want(200)).NextAt; got != third {
+			t.Errorf("next is %v after an edit, want %v", got, third)
+		}
+		if got := decode[apiv1.Slot](w.do("POST", at+"/skip-next", "").want(200)).Slot; got != third {
+			t.Errorf("%v was skipped, want %v", got, third)
+		}
+	})
+}
+
 func TestTagsOfSchedules(t *testing.T) {
 	w := newWorld(t)
 	a := w.do("POST", "/v1/schedules", yearly).want(201)

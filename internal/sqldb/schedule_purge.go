@@ -9,11 +9,12 @@ import (
 
 // PurgeSlots deletes slots that were decided before an instant, and slots and runs of deleted schedules, about limit rows
 // (at most 500) of each kind, and gives how many rows it deleted: 0 when nothing is left. Slots that wait are kept, and tasks are
-// never touched. A backfilled slot counts from its decision, not from its instant, which may be long ago.
+// never touched. A backfilled slot counts from its decision, not from its instant, which may be long ago; one that was skipped
+// long before its instant stays until that is over too, for its row is what keeps it from being planned again.
 func (s *Store) PurgeSlots(ctx context.Context, before int64, limit int) (deleted int, err error) {
 	limit = min(max(1, limit), maxList)
 	old := newText(2).s("SELECT schedule_id,origin,slot_at FROM slots WHERE fired_at<").n(before).s(" AND outcome<>").n(int64(schedule.Held)).
-		s(" ORDER BY fired_at LIMIT ").n(int64(limit)).String()
+		s(" AND (outcome<>").n(int64(schedule.SkippedByUser)).s(" OR slot_at<").n(before).s(") ORDER BY fired_at LIMIT ").n(int64(limit)).String()
 	if deleted, err = s.purgeRows(ctx, slotRows, old); err != nil {
 		return deleted, err
 	}

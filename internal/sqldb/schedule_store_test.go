@@ -196,6 +196,24 @@ func TestDeleteSchedule(t *testing.T) {
 	})
 }
 
+// A slot to come that was skipped stays: without its row it would be planned again.
+func TestPurgeKeepsSkippedSlotsToCome(t *testing.T) {
+	eachWorld(t, func(w *world) {
+		r := w.rule("yearly", nil)
+		to := w.now()/1000*1000 + 86_400_000
+		w.must(w.s.Exec(w.ctx, fmt.Sprint("UPDATE schedules SET next_at=", to)))
+		w.must2(w.s.SkipSlot(w.ctx, w.reread(r).Row, to, to+1000))
+		w.must(w.s.Exec(w.ctx, "UPDATE slots SET fired_at=1000"))
+		purge := func(before int64) int64 {
+			n, err := w.s.PurgeSlots(w.ctx, before, 100)
+			w.must(err)
+			return int64(n)
+		}
+		want(w.t, "before its instant", purge(to), 0)
+		want(w.t, "later", purge(to+1), 1)
+	})
+}
+
 // Slots go 30 days after they were decided, whatever instant they stand for; what waits stays.
 func TestPurgeSlots(t *testing.T) {
 	eachWorld(t, func(w *world) {
