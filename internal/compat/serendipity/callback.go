@@ -73,7 +73,7 @@ func (Results) Build(to httpcall.Target, job worker.Job, now time.Time) (httpcal
 // callOf POSTs data.
 func callOf(to httpcall.Target, job worker.Job, data string, now time.Time) httpcall.Call {
 	body := []byte("data=" + url.QueryEscape(data))
-	p := signed(md5Hex(body), to.Secret, now.UnixMilli())
+	p := called(md5Hex(body), to.Secret, now.UnixMilli())
 	key := []string{to.App.Key}
 	h := make(http.Header, 20)
 	h["Content-Type"] = formType

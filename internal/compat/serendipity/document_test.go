@@ -308,3 +308,20 @@ func TestInput(t *testing.T) {
 		t.Errorf("%+v", d.Task)
 	}
 }
+
+// What comes with a callback is signed as a request is. It is no token: receivers log what they get, and some send it on.
+func TestACallbacksHeadersAreNoToken(t *testing.T) {
+	s := newShop(t, newStandalone(t, nil).URL()+"/serendipity", "")
+	s.create(`{"taskNo":"t","content":"{}","name":"n","timeout":5000}`)
+	got := s.callbacks(1)[0].header
+	h := http.Header{}
+	for _, name := range []string{"app_key", "nonce", "timestamps", "payload", "signature"} {
+		if h[name] = []string{got.Get(name)}; h[name][0] == "" {
+			t.Fatalf("%s is missing: %v", name, got)
+		}
+	}
+	if r := s.send("GET", "/task/detail?coroutine_id=5", "", h); r.status != 401 || r.Msg != "UNAUTHORIZED" {
+		t.Errorf("the headers of a callback open the API: %d %s", r.status, r.raw)
+	}
+	s.do("GET", "/task/detail?coroutine_id=5", "").want(t, 0, "ok!")
+}

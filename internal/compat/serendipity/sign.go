@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
@@ -34,11 +35,48 @@ func sign(timestamps, nonce, payload, secret string) string {
 	return base64.StdEncoding.EncodeToString(digits[:])
 }
 
-// signed makes the headers of a request.
+// signed makes the headers that a client sends.
 func signed(payload, secret string, nowMs int64) proof {
-	p := proof{nonce: rand.Text()[:16], timestamps: strconv.FormatInt(nowMs/1000, 10), payload: payload}
+	p := proof{nonce: rand.Text()[:nonceLen], timestamps: strconv.FormatInt(nowMs/1000, 10), payload: payload}
 	p.signature = sign(p.timestamps, p.nonce, p.payload, secret)
 	return p
+}
+
+// A nonce has as many characters as the document's, and the end of one of ours says that it is.
+const (
+	nonceLen = 16
+	markLen  = 6
+)
+
+// called makes the headers of a callback. They are signed as a client's are, so that a receiver that shows or logs what it got
+// would show a token for the API, good for as long as any. Therefore their nonce is marked: it ends with a digest of what stands
+// before, keyed with the secret, so that nobody else can tell it from another, and ours knows it again.
+func called(payload, secret string, nowMs int64) proof {
+	p := proof{timestamps: strconv.FormatInt(nowMs/1000, 10), payload: payload}
+	random := rand.Text()[:nonceLen-markLen]
+	p.nonce = random + mark(random, secret)
+	p.signature = sign(p.timestamps, p.nonce, p.payload, secret)
+	return p
+}
+
+// mark is the end of a callback's nonce, in the characters of the others. A client's own nonce has it once in 2^30.
+func mark(random, secret string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte("callback nonce " + random))
+	return base32.StdEncoding.EncodeToString(mac.Sum(nil))[:markLen]
+}
+
+// ours reports whether the headers are those of a callback that one of the secrets signed.
+func (p *proof) ours(secrets []string) bool {
+	if len(p.nonce) != nonceLen {
+		return false
+	}
+	random, end := p.nonce[:nonceLen-markLen], p.nonce[nonceLen-markLen:]
+	found := 0
+	for _, s := range secrets {
+		found |= subtle.ConstantTimeCompare([]byte(mark(random, s)), []byte(end))
+	}
+	return found == 1
 }
 
 // holds reports whether one of the secrets made the signature. It takes constant time for each.
@@ -108,7 +146,7 @@ func (a *api) identify(ctx context.Context, r *httpkit.Request) (who control.Pri
 	}
 	strict := app.Principal.App.Legacy.SignatureMode == task.SignatureStrict
 	at, ok := compat.ParseTime(p.timestamps, a.zone)
-	if !ok || !a.inTime(at, strict) || !p.holds(app.Secrets) {
+	if !ok || !a.inTime(at, strict) || !p.holds(app.Secrets) || p.ours(app.Secrets) {
 		return who, errUnauthorized
 	}
 	if strict {

@@ -108,6 +108,25 @@ func TestCallback(t *testing.T) {
 			t.Errorf("%v", c.Header)
 		}
 		seen[h("nonce")] = true
+		p := proof{nonce: h("nonce")}
+		if !p.ours([]string{"another", to.Secret}) || p.ours([]string{"another"}) || p.ours(nil) {
+			t.Errorf("%s is not known as a callback's of this app alone", p.nonce)
+		}
+	}
+}
+
+// What is made for a client is never taken for a callback's.
+func TestClientsNoncesAreNotOurs(t *testing.T) {
+	const secret = "vph1291T6Q6ZK262p2z611922tKBpUj6"
+	for range 2000 {
+		if p := signed("p", secret, 1); p.ours([]string{secret}) || len(p.nonce) != nonceLen {
+			t.Fatal(p.nonce)
+		}
+	}
+	for _, nonce := range []string{"", "x", "S5D7zmW5HNnSiqf0", "a longer nonce than the document's"} {
+		if p := (proof{nonce: nonce}); p.ours([]string{secret}) {
+			t.Error(nonce)
+		}
 	}
 }
 
