@@ -22,6 +22,8 @@ type endpoint struct {
 
 	running int
 	queue   []chan struct{} // calls that wait for room, the first one first
+	full    time.Time       // when the last room was taken; stays while there is none
+	gap     time.Duration   // between ends of calls while there is no room, exponentially weighted
 	mean    time.Duration   // of calls, exponentially weighted
 	ended   time.Time       // the last call; zero: none yet
 	next    time.Time       // when the last postponed task comes again
@@ -53,7 +55,7 @@ func (e *endpoint) enter(ctx context.Context, bound bool) (p pass, no *refusal) 
 		}
 	}
 	if e.running >= e.gate.o.Concurrency {
-		if now.Sub(e.ended) > briskly || len(e.queue) >= e.gate.o.Concurrency {
+		if !e.brisk(now) {
 			no = e.crowded(now)
 			e.mu.Unlock()
 			return p, no
@@ -65,7 +67,7 @@ func (e *endpoint) enter(ctx context.Context, bound bool) (p pass, no *refusal) 
 		}
 		now = time.Now()
 	} else {
-		e.running++
+		e.take(now)
 	}
 	defer e.mu.Unlock()
 	p = pass{e: e, began: now}
@@ -77,6 +79,32 @@ func (e *endpoint) enter(ctx context.Context, bound bool) (p pass, no *refusal) 
 		p.turn, p.probe = e.breaker.admit(now)
 	}
 	return p, nil
+}
+
+// take takes room for a call. mu is held.
+func (e *endpoint) take(now time.Time) {
+	if e.running++; e.running < e.gate.o.Concurrency {
+		return
+	}
+	if e.full = now; now.Sub(e.ended) > 4*patience {
+		e.gap = 0 // what was measured is long ago
+	}
+}
+
+// brisk reports whether room can be expected so soon that a slot may wait for it: calls ended lately, or began lately, and as
+// many end as would wait. What counts is the pace of all calls: of an endpoint that answers one and lets the others hang, the
+// waiting calls would take the slots that its running ones may not. mu is held.
+func (e *endpoint) brisk(now time.Time) bool {
+	waiting := len(e.queue)
+	return waiting < e.gate.o.Concurrency && now.Sub(e.progress()) <= briskly && time.Duration(waiting+1)*e.gap <= patience
+}
+
+// progress is when a call ended last, or all room was taken, whichever was later. mu is held.
+func (e *endpoint) progress() time.Time {
+	if e.ended.After(e.full) {
+		return e.ended
+	}
+	return e.full
 }
 
 // resting says whether the breaker or the endpoint's own wish holds a call back. mu is held.
@@ -159,6 +187,9 @@ func (p pass) leave(v verdict, quietMs int64) {
 	defer e.mu.Unlock()
 	now := time.Now()
 	took := now.Sub(p.began)
+	if e.running >= e.gate.o.Concurrency {
+		e.gap += (now.Sub(e.progress()) - e.gap) / 8
+	}
 	e.used, e.ended = now, now
 	e.mean += (took - e.mean) / 8
 	e.free()

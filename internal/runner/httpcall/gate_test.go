@@ -262,6 +262,11 @@ func TestAHangingEndpointLeavesRoom(t *testing.T) {
 				}
 			})
 		}
+		synctest.Wait() // a few wait: that it hangs is not known yet
+		if n := snoozed.Load(); n < 984 {
+			t.Errorf("%d postponed", n)
+		}
+		time.Sleep(patience)
 		synctest.Wait()
 		if f.most != 8 || snoozed.Load() != 992 {
 			t.Errorf("%d calls at once, %d postponed", f.most, snoozed.Load())
@@ -289,7 +294,6 @@ func TestABriskEndpointIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &far{answer: func(*http.Request) (int, http.Header, time.Duration) { return 200, nil, 5 * time.Millisecond }}
 		r, _ := gated(f, GateOptions{Concurrency: 8})
-		get(r, "http://brisk.test") // it answered lately
 		var wg sync.WaitGroup
 		for range 16 {
 			wg.Go(func() {
@@ -301,9 +305,63 @@ func TestABriskEndpointIsWaitedFor(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if f.most != 8 || f.count() != 801 {
+		if f.most != 8 || f.count() != 800 {
 			t.Errorf("%d at once, %d calls", f.most, f.count())
 		}
+	})
+}
+
+// TestABurstAfterAPauseIsNotPostponed: neither at an endpoint's first calls nor at those after it was idle.
+func TestABurstAfterAPauseIsNotPostponed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &far{answer: func(*http.Request) (int, http.Header, time.Duration) { return 200, nil, 5 * time.Millisecond }}
+		r, _ := gated(f, GateOptions{Concurrency: 8})
+		for _, pause := range []time.Duration{0, 50 * time.Millisecond, time.Second, time.Hour} {
+			time.Sleep(pause)
+			var wg sync.WaitGroup
+			for range 16 {
+				wg.Go(func() {
+					if res := get(r, "http://brisk.test"); res.Outcome != task.OutcomeSucceeded {
+						t.Errorf("after %v: %+v", pause, res)
+					}
+				})
+			}
+			wg.Wait()
+		}
+	})
+}
+
+// TestAnEndpointThatAnswersOneAndHangsTheRest does not keep slots waiting beside those that its calls take.
+func TestAnEndpointThatAnswersOneAndHangsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		f := &far{}
+		f.answer = func(*http.Request) (int, http.Header, time.Duration) {
+			if n++; n%8 == 0 {
+				return 200, nil, 60 * time.Millisecond
+			}
+			return 200, nil, 240 * time.Hour
+		}
+		r, g := gated(f, GateOptions{Concurrency: 64})
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var wg sync.WaitGroup
+		u, _ := url.Parse("http://sly.test")
+		e := g.endpoint(keyOf(job(`1`).AppID, u))
+		waits, looks := 0, 0
+		for range 600 { // 20 calls each 10 ms
+			for range 20 {
+				wg.Go(func() { r.Run(ctx, job(`{"url":"http://sly.test"}`)) })
+			}
+			time.Sleep(10 * time.Millisecond)
+			e.mu.Lock()
+			waits, looks = waits+len(e.queue), looks+1
+			e.mu.Unlock()
+		}
+		if mean := waits / looks; mean > 16 {
+			t.Errorf("%d calls wait on the average", mean)
+		}
+		cancel(worker.ErrCancelled)
+		wg.Wait()
 	})
 }
 
