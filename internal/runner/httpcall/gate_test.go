@@ -337,10 +337,10 @@ func TestAnEndpointThatAnswersOneAndHangsTheRest(t *testing.T) {
 		n := 0
 		f := &far{}
 		f.answer = func(*http.Request) (int, http.Header, time.Duration) {
-			if n++; n%8 == 0 {
-				return 200, nil, 60 * time.Millisecond
+			if n++; n < 64 {
+				return 200, nil, 240 * time.Hour
 			}
-			return 200, nil, 240 * time.Hour
+			return 200, nil, 60 * time.Millisecond
 		}
 		r, g := gated(f, GateOptions{Concurrency: 64})
 		ctx, cancel := context.WithCancelCause(context.Background())
