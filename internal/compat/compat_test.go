@@ -32,6 +32,7 @@ func TestParametersAreJoinedAsPHPDoes(t *testing.T) {
 		{"", "a[]=1&a[]=2&a[k][x]=3&a[5]=4&a[]=5", "a[0]=1&a[1]=2&a[k][x]=3&a[5]=4&a[6]=5", ""},
 		{"", "a=1&a=2&b[x]=1&b=2&c=1&c[y]=2", "a=2&b=2&c[y]=2", ""},
 		{"", "a.b c=1& d=2&e[f=3&[g]=4", "_g]=4&a_b_c=1&d=2&e_f=3", ""},
+		{"", "\xff.x=1&a b[c d]=2", "a_b[c d]=2&\xff_x=1", ""},
 		{"", "z=&y=0&x=0.0&w=00", "w=00&x=0.0&y=0&z=", "w=00&x=0.0"},
 		{"application/json", `{"b":"2","a":1}`, "a=1&b=2", ""},
 		{"application/json; charset=utf-8", `{"n":12345678901234567890123,"f":1.50,"e":1E2,"t":true,"u":false,"v":null,"s":"","z":0.00,"o":"0"}`,
@@ -122,6 +123,28 @@ func TestJoiningIsBounded(t *testing.T) {
 		}
 		if _, ok := p.Append(nil, Form{Compact: true}); !ok {
 			t.Error("its JSON text cannot be joined")
+		}
+	}
+}
+
+// Each level of a nested value is looked at anew: a body is not looked at as often as it has levels. A content of the largest size
+// can have all of them.
+func TestTakingObjectsApartIsBounded(t *testing.T) {
+	for size, want := range map[int]bool{256 << 10: true, 1 << 20: false} {
+		p, err := ParseJSON([]byte(`{"a":` + strings.Repeat(`{"b":`, 30) + `"` + strings.Repeat("x", size) + `"` + strings.Repeat("}", 30) + "}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, p := range map[string]Params{"as it is": p, "flat": p.Flatten()} {
+			if out, ok := p.Append(nil, Form{}); ok != want {
+				t.Errorf("%d bytes, %s: %v, text of %d bytes", size, what, ok, len(out))
+			}
+			if _, ok := p.Append(nil, Form{Compact: true}); !ok {
+				t.Errorf("%d bytes, %s: its JSON text cannot be joined", size, what)
+			}
+		}
+		if flat := p.Flatten(); testing.AllocsPerRun(3, func() { flat.Append(nil, Form{}); flat.Append(nil, Form{Compact: true}) }) > 20 {
+			t.Error("what is flat is taken apart again")
 		}
 	}
 }
@@ -234,6 +257,9 @@ func TestPHPJoinsTheSame(t *testing.T) {
 			t.Fatalf("%+v: %v", c, err)
 		}
 		cases = append(cases, c)
+		if i%4 == 0 {
+			p = p.Flatten()
+		}
 		texts = append(texts, join(t, p, Form{DropEmpty: c.Drop}))
 	}
 	in, err := json.Marshal(cases)
@@ -326,8 +352,12 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		for _, f := range []Form{{}, {DropEmpty: true}, {Compact: true}} {
-			if out, _ := p.Append(nil, f); len(out) > MaxText {
+			out, ok := p.Append(nil, f)
+			if len(out) > MaxText {
 				t.Fatalf("%d bytes", len(out))
+			}
+			if flat, flatOK := p.Flatten().Append(nil, f); ok && (!flatOK || !bytes.Equal(flat, out)) {
+				t.Fatalf("flat %q, else %q", flat, out)
 			}
 		}
 	})

@@ -175,21 +175,34 @@ func (p *Params) below(name string) *Params {
 // next is the number that "[]" stands for.
 func (p *Params) next() string {
 	next := 0
-	for _, x := range *p {
-		if n, err := strconv.Atoi(x.Name); err == nil && n >= next && n < maxParams && x.Name == strconv.Itoa(n) {
+	for i := range *p {
+		if n := index((*p)[i].Name); n >= next && n < maxParams {
 			next = n + 1
 		}
 	}
 	return strconv.Itoa(next)
 }
 
+// index is the number that a name is, written as PHP writes numbers; -1 for other names and numbers of more than four digits.
+func index(name string) (n int) {
+	if len(name) < 1 || len(name) > 4 || name[0] == '0' && len(name) > 1 {
+		return -1
+	}
+	for i := range len(name) {
+		if name[i] < '0' || name[i] > '9' {
+			return -1
+		}
+		n = 10*n + int(name[i]-'0')
+	}
+	return n
+}
+
 // splitName takes "a[b][]" apart. Spaces and dots of the first name become underscores, as does a bracket that nothing closes.
 func splitName(name string) (base string, path []string, err error) {
 	name = strings.TrimLeft(name, " ")
 	base, rest, nested := strings.Cut(name, "[")
-	plain := strings.NewReplacer(" ", "_", ".", "_")
 	if !nested || base == "" || !strings.Contains(rest, "]") {
-		return strings.NewReplacer(" ", "_", ".", "_", "[", "_").Replace(name), nil, nil
+		return underscores(name, " .["), nil, nil
 	}
 	for nested {
 		key, after, closed := strings.Cut(rest, "]")
@@ -201,7 +214,21 @@ func splitName(name string) (base string, path []string, err error) {
 		}
 		rest, nested = strings.CutPrefix(after, "[")
 	}
-	return plain.Replace(base), path, nil
+	return underscores(base, " ."), path, nil
+}
+
+// underscores puts underscores for some characters.
+func underscores(name, of string) string {
+	if !strings.ContainsAny(name, of) {
+		return name
+	}
+	out := []byte(name)
+	for i, c := range out {
+		if strings.IndexByte(of, c) >= 0 {
+			out[i] = '_'
+		}
+	}
+	return string(out)
 }
 
 // unescape decodes a name or value of a form.

@@ -12,6 +12,10 @@ import (
 // a small body.
 const MaxText = 4 << 20
 
+// maxWork bounds what taking JSON values apart may cost, in bytes that are looked at or written: each level of a nested value is
+// looked at anew. A content of the largest size may be nested to the last level that is joined.
+const maxWork = 8 << 20
+
 // Form says which of the ways to write parameters down is meant.
 type Form struct {
 	DropEmpty bool // leave out what PHP calls empty ("", "0", 0, false, null), as older clients do
@@ -40,6 +44,35 @@ func (p Params) Append(dst []byte, f Form) (out []byte, ok bool) {
 	return w.out, !w.over
 }
 
+// flat is what a JSON object or array is in a text, in both ways to write it down.
+type flat struct {
+	pairs   []byte
+	over    bool // the pairs cannot be joined
+	compact []byte
+}
+
+// Flatten gives the same parameters with the objects and arrays among them taken apart once, for those who append them several
+// times. What it costs is bounded for all of them together.
+func (p Params) Flatten() Params {
+	if !p.HasObject() {
+		return p
+	}
+	out := slices.Clone(p)
+	work := 0
+	for i := range out {
+		v := &out[i].Value
+		if v.kind != nestedJSON {
+			continue
+		}
+		w := joiner{work: work}
+		w.json(out[i].Name, v.raw, 1)
+		compact, _ := v.Compact() // it is JSON
+		v.flat = &flat{w.out, w.over, compact}
+		work = w.work
+	}
+	return out
+}
+
 // HasObject reports whether some value came as a JSON object or array, so that Form.Compact makes a difference.
 func (p Params) HasObject() bool {
 	return slices.ContainsFunc(p, func(x Param) bool { return x.Value.kind == nestedJSON })
@@ -54,6 +87,7 @@ func (p Params) HasEmpty() bool {
 type joiner struct {
 	out  []byte
 	from int
+	work int // towards maxWork
 	over bool
 }
 
@@ -83,20 +117,39 @@ func (w *joiner) value(name string, v Value, depth int) {
 			w.value(name+"["+x.Name+"]", x.Value, depth+1)
 		}
 	case nestedJSON:
+		if v.flat != nil && depth == 0 {
+			w.joined(v.flat)
+			return
+		}
 		w.json(name, v.raw, depth+1)
 	default:
 		w.pair(name, v.text)
 	}
 }
 
+// joined writes what was joined before, which may be nothing.
+func (w *joiner) joined(f *flat) {
+	if w.over = w.over || f.over || len(w.out)-w.from+len(f.pairs) > MaxText; w.over || len(f.pairs) == 0 {
+		return
+	}
+	if len(w.out) > w.from {
+		w.out = append(w.out, '&')
+	}
+	w.out = append(w.out, f.pairs...)
+}
+
 func (w *joiner) json(name string, raw []byte, depth int) {
+	if w.work += len(raw); w.work > maxWork {
+		w.over = true
+		return
+	}
 	s := httpkit.NewScanner(raw)
 	part := func(key string) {
 		one := s.Raw()
 		if one == nil || w.over {
 			return
 		}
-		if len(name)+len(key) > MaxText {
+		if w.work += len(name) + len(key); w.work > maxWork {
 			w.over = true
 			return
 		}

@@ -27,6 +27,7 @@ type Value struct {
 	text string // boolean: "1" or ""
 	raw  []byte // valid JSON
 	sub  Params
+	flat *flat // of nestedJSON; nil: not taken apart yet
 }
 
 // Text is a value that is a text.
@@ -68,6 +69,9 @@ func (v Value) Scalar() (s string, ok bool) {
 func (v Value) Compact() (raw []byte, ok bool) {
 	if v.kind != nestedJSON {
 		return nil, false
+	}
+	if v.flat != nil {
+		return v.flat.compact, true
 	}
 	var out bytes.Buffer
 	if err := json.Compact(&out, v.raw); err != nil {

@@ -14,10 +14,9 @@ type credentials struct {
 	hyphens                      bool // the names in the signed text have hyphens
 }
 
-// sign gives the signature of parameters and headers: lower-case hexadecimal MD5 of the joined text with the secret behind
-// it. Headers stand for parameters of the same name; a parameter "signature" is never covered. ok is false when the parameters
-// cannot be joined.
-func sign(params compat.Params, c credentials, secret string, f compat.Form) (signature string, ok bool) {
+// signed appends the text that a signature covers, all but the secret: the joined parameters and headers. Headers stand for
+// parameters of the same name; a parameter "signature" is never covered. ok is false when the parameters cannot be joined.
+func signed(dst []byte, params compat.Params, c credentials, f compat.Form) (text []byte, ok bool) {
 	all := append(make(compat.Params, 0, len(params)+4), params.Without("signature")...)
 	key, nonce := "app_key", "nonce_str"
 	if c.hyphens {
@@ -27,23 +26,36 @@ func sign(params compat.Params, c credentials, secret string, f compat.Form) (si
 	all.Set(nonce, c.nonce)
 	all.Set("timestamp", c.time)
 	all.Set("version", c.version)
-	text, ok := all.Append(make([]byte, 0, 1<<10), f)
+	return all.Append(dst, f)
+}
+
+// sign gives the signature of parameters and headers: lower-case hexadecimal MD5 of the text with the secret behind it.
+func sign(params compat.Params, c credentials, secret string, f compat.Form) (signature string, ok bool) {
+	text, ok := signed(make([]byte, 0, 1<<10), params, c, f)
 	if !ok {
 		return "", false
 	}
+	return digest(text, secret), true
+}
+
+// digest may write behind the text.
+func digest(text []byte, secret string) string {
 	sum := md5.Sum(append(text, secret...)) //nolint:gosec // the document's algorithm
-	return hex.EncodeToString(sum[:]), true
+	return hex.EncodeToString(sum[:])
 }
 
 // verified reports whether a signature is that of one reading of the parameters by one of the secrets. The spelling that the caller
 // used for headers is tried first.
 func verified(params compat.Params, c credentials, secrets []string, given string) bool {
+	params = params.Flatten()
 	forms := readings(params)
+	buf := make([]byte, 0, 1<<10)
 	for range 2 {
 		for _, f := range forms {
+			text, ok := signed(buf[:0], params, c, f)
+			buf = text // as large as it has become
 			for _, s := range secrets {
-				want, ok := sign(params, c, s, f)
-				if ok && subtle.ConstantTimeCompare([]byte(want), []byte(given)) == 1 {
+				if ok && subtle.ConstantTimeCompare([]byte(digest(text, s)), []byte(given)) == 1 {
 					return true
 				}
 			}
