@@ -191,6 +191,27 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// Where clocks are changed, PHP's own readings count: never before the time that was written.
+func TestTimesWhereClocksAreChanged(t *testing.T) {
+	for _, c := range []struct {
+		zone, text string
+		want       int64 // strtotime of PHP 8
+	}{
+		{"America/New_York", "2021-03-14 01:59:59", 1615705199}, {"America/New_York", "2021-03-14 02:30:00", 1615707000}, {"America/New_York", "2021-03-14 03:00:00", 1615705200},
+		{"America/New_York", "2021-11-07 01:30:00", 1636263000}, {"America/Sao_Paulo", "2018-11-04", 1541300400}, {"America/Sao_Paulo", "2018-11-04 00:30:00", 1541302200},
+		{"Europe/Berlin", "2021-03-28 02:30", 1616895000}, {"Europe/Berlin", "2021-10-31 02:30:00", 1635643800}, {"Australia/Lord_Howe", "2021-10-03T02:15:00", 1633189500},
+		{"Asia/Shanghai", "1988-09-11 01:30:00", 589915800}, {"Asia/Shanghai", "2021-03-14 02:30:00", 1615660200},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := ParseTime(c.text, zone); !ok || got != c.want*1000 {
+			t.Errorf("%s in %s: %d %v, want %d", c.text, c.zone, got/1000, ok, c.want)
+		}
+	}
+}
+
 // at runs f as on a machine of another zone.
 func at(t *testing.T, machine *time.Location, f func()) {
 	t.Helper()

@@ -15,6 +15,9 @@ var layouts = [...]string{"2006-1-2 15:4:5", "2006-1-2T15:4:5", "2006/1/2 15:4:5
 
 // ParseTime reads an instant of a legacy client, in ms since 1970: a date-time without a zone in the configured one,
 // RFC 3339 with its own zone, or whole seconds since 1970 (up to 11 digits). The machine's zone never matters.
+//
+// Where clocks are changed it reads as PHP does: a time that is skipped is as much later, of one that comes twice it is the
+// same one as PHP's.
 func ParseTime(text string, zone *time.Location) (ms int64, ok bool) {
 	text = strings.TrimSpace(text)
 	if len(text) > 40 {
@@ -26,11 +29,21 @@ func ParseTime(text string, zone *time.Location) (ms int64, ok bool) {
 	}
 	for _, l := range layouts {
 		if t, err := time.ParseInLocation(l, text, zone); err == nil {
-			return t.UnixMilli(), true
+			return t.Add(skipped(l, text, t)).UnixMilli(), true
 		}
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	return t.UnixMilli(), err == nil
+}
+
+// skipped is by how much a reading is before the time on the clock that was written: the reading of a time that clocks skip may be.
+func skipped(layout, text string, at time.Time) time.Duration {
+	written, err := time.Parse(layout, text)
+	if err != nil {
+		return 0
+	}
+	_, offset := at.Zone()
+	return max(0, written.Sub(at.UTC())-time.Duration(offset)*time.Second)
 }
 
 // FormatTime writes an instant, in ms since 1970, as the documents do.
