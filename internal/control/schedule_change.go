@@ -40,7 +40,23 @@ func (s *Service) carryOut(ctx context.Context, w schedule.Written) {
 		}
 		s.ringer.Ring(rungs...)
 	}
-	for _, c := range w.Cancels {
+	s.signalCancels(ctx, w.Cancels)
+	for _, r := range w.Rest {
+		for after := int64(0); ; {
+			cancels, next, err := s.schedules.EndPrevious(ctx, r, after)
+			if err != nil {
+				s.log.WarnContext(ctx, "runs that a slot replaces were not ended, the next slot tries it again", "schedule", r.ScheduleID, "err", err)
+			}
+			s.signalCancels(ctx, cancels)
+			if after = next; next == 0 {
+				break
+			}
+		}
+	}
+}
+
+func (s *Service) signalCancels(ctx context.Context, cancels []schedule.Cancel) {
+	for _, c := range cancels {
 		s.signal(ctx, c.WorkerID, task.Signal{Kind: "cancel", TaskID: c.TaskID, Epoch: c.Epoch})
 	}
 }

@@ -35,6 +35,8 @@ type ScheduleStore interface {
 	// Fire writes triggers, backfills and what a schedule owes before it is changed (scheduler.ScheduleStore.Fire). A manual slot
 	// that the overlap policy refuses is SkippedOverlap without a task and leaves no row.
 	Fire(ctx context.Context, fires []*schedule.Fire) (schedule.Written, error)
+	// EndPrevious ends a bounded number of runs that a slot replaces (schedule.Written.Rest), from the task id after on; next 0: none is left.
+	EndPrevious(ctx context.Context, rest schedule.Rest, after int64) (cancels []schedule.Cancel, next int64, err error)
 	// OpenRuns lists tasks of the schedule that have not ended, for answers that name them; at most limit.
 	OpenRuns(ctx context.Context, scheduleID int64, limit int) ([]int64, error)
 }

@@ -27,6 +27,7 @@ type book struct {
 	failAt  int // the transaction of Fire that fails
 	w       schedule.Written
 	open    []int64
+	rest    int // runs that EndPrevious has to end
 	deleted bool
 }
 
@@ -121,6 +122,13 @@ func (b *book) ListSlots(_ context.Context, f schedule.SlotFilter) (out []schedu
 		}
 	}
 	return out, "", nil
+}
+
+func (b *book) EndPrevious(_ context.Context, _ schedule.Rest, after int64) ([]schedule.Cancel, int64, error) {
+	if b.rest -= min(b.rest, 1000); b.rest > 0 {
+		return nil, after + 1000, nil
+	}
+	return nil, 0, nil
 }
 
 func (b *book) OpenRuns(context.Context, int64, int) ([]int64, error) { return b.open, nil }
@@ -257,12 +265,17 @@ func TestChangesThatLoseARace(t *testing.T) {
 
 func TestWhatATransactionLeavesIsDone(t *testing.T) {
 	l := newLibrary(t)
-	l.w = schedule.Written{Bells: []task.Bell{{ID: 5, TaskIDs: []int64{77}}}, Cancels: []schedule.Cancel{{TaskID: 8, WorkerID: 3, Epoch: 2}}}
+	l.w = schedule.Written{Bells: []task.Bell{{ID: 5, TaskIDs: []int64{77}}}, Cancels: []schedule.Cancel{{TaskID: 8, WorkerID: 3, Epoch: 2}},
+		Rest: []schedule.Rest{{ScheduleID: 16, Version: 1}}}
+	l.rest = 2500
 	if _, _, err := l.TriggerSchedule(t.Context(), owner, 16, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(l.bells.ids, []int64{77}) || len(l.told.got) != 1 || l.told.got[0] != (task.Signal{Kind: "cancel", TaskID: 8, Epoch: 2}) {
 		t.Errorf("%v %v", l.bells.ids, l.told.got)
+	}
+	if l.rest != 0 {
+		t.Errorf("%d runs were not ended", l.rest)
 	}
 }
 

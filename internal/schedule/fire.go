@@ -134,11 +134,16 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// Written is what a transaction leaves to do: bells to ring, running tasks whose workers are to be told to cancel.
+// Written is what a transaction leaves to do: bells to ring, running tasks whose workers are to be told to cancel, runs that are
+// to be ended by transactions of their own.
 type Written struct {
 	Bells   []task.Bell
 	Cancels []Cancel
+	Rest    []Rest
 }
+
+// Rest is a schedule with more runs that a slot replaces than one transaction ends: the slot is held until they have ended.
+type Rest struct{ ScheduleID, Version int64 }
 
 // Cancel is a running task that was marked.
 type Cancel struct {

@@ -33,6 +33,8 @@ type shelf struct {
 	fires   int             // transactions
 	whole   int             // definitions read
 	settled int
+	piled   bool                       // a slot replaces more runs than its transaction ends
+	rests   int                        // calls of EndPrevious
 	wasHeld map[slotKey]bool           // slots that waited for a run
 	waiting map[int64]map[slotKey]bool // by schedule: slots that wait now
 }
@@ -210,7 +212,10 @@ func (h *shelf) shoot(f *schedule.Fire, s *schedule.Shot, w *schedule.Written) {
 		a := schedule.Admit(f.Overlap, s.Origin, len(h.open[f.ID]), len(held))
 		s.Outcome = a.Outcome
 		h.wasHeld[k] = a.Outcome == schedule.Held
-		if a.CancelOpen {
+		switch {
+		case a.CancelOpen && h.piled:
+			w.Rest = append(w.Rest, schedule.Rest{ScheduleID: f.ID, Version: f.Version})
+		case a.CancelOpen:
 			for _, run := range slices.Sorted(maps.Keys(h.open[f.ID])) {
 				w.Cancels = append(w.Cancels, schedule.Cancel{TaskID: run, WorkerID: 7, Epoch: 1})
 			}
@@ -280,6 +285,22 @@ func (h *shelf) ReleaseSlot(_ context.Context, f *schedule.Fire) (w schedule.Wri
 		h.put(f, s, &w)
 	}
 	return w, nil
+}
+
+// EndPrevious takes two calls.
+func (h *shelf) EndPrevious(_ context.Context, rest schedule.Rest, after int64) (cancels []schedule.Cancel, next int64, err error) {
+	unlock, err := h.lock()
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unlock()
+	if h.rests++; after == 0 {
+		return nil, 1, nil
+	}
+	for _, run := range slices.Sorted(maps.Keys(h.open[rest.ScheduleID])) {
+		cancels = append(cancels, schedule.Cancel{TaskID: run, WorkerID: 7, Epoch: 1})
+	}
+	return cancels, 0, nil
 }
 
 func (h *shelf) Releasable(_ context.Context, limit int) (out []schedule.Slot, err error) {

@@ -22,6 +22,8 @@ type ScheduleStore interface {
 	// ReleaseSlot starts held slots: the shot's slot must be the oldest held one of its schedule and nothing of the schedule may
 	// be running or waiting, or the fire is Lost.
 	ReleaseSlot(ctx context.Context, f *schedule.Fire) (schedule.Written, error)
+	// EndPrevious ends a bounded number of runs that a slot replaces (schedule.Written.Rest), from the task id after on; next 0: none is left.
+	EndPrevious(ctx context.Context, rest schedule.Rest, after int64) (cancels []schedule.Cancel, next int64, err error)
 	// Releasable lists the oldest held slot of each schedule (of any shard) that is not paused and has no open run.
 	Releasable(ctx context.Context, limit int) ([]schedule.Slot, error)
 	// HasHeld reports whether any slot is held at all: while none is, nobody polls for them closely.

@@ -358,8 +358,14 @@ func (h *heard) list() []task.Signal {
 
 // cancel_previous tells the worker, and starts when its run has ended.
 func TestCancelPreviousSignalsTheWorker(t *testing.T) {
+	t.Run("at once", func(t *testing.T) { cancelPreviousSignals(t, false) })
+	t.Run("after the transaction", func(t *testing.T) { cancelPreviousSignals(t, true) })
+}
+
+func cancelPreviousSignals(t *testing.T, piled bool) {
 	inFleet(t, hostClock{}, func(t *testing.T, fl *fleet) {
 		sig := &heard{}
+		fl.h.piled = piled
 		r := fl.h.add(t, everyMs(2000, overlap(schedule.CancelPrevious)))
 		fl.start(func(o *Options) { o.Signals = sig })
 		time.Sleep(5 * time.Second)

@@ -21,17 +21,60 @@ type Ringer interface {
 // signalsMost bounds the signals that wait to be sent; workers see in the database what was not.
 const signalsMost = 1_000
 
+// restMost bounds the schedules whose runs wait to be ended; what has no place is ended for the next slot.
+const restMost = 1_000
+
 // wrote does what a transaction leaves to do. planned says that slots were decided at their instants, not released later.
 func (s *Scheduler) wrote(fires []*schedule.Fire, w schedule.Written, planned bool) {
 	s.ringFired(fires, w.Bells)
-	for _, c := range w.Cancels {
+	s.tell(w.Cancels)
+	for _, r := range w.Rest {
 		select {
-		case s.signals <- c:
+		case s.rest <- r:
 		default:
 		}
 	}
 	if s.countFired(fires, planned) {
 		s.settling.held()
+	}
+}
+
+func (s *Scheduler) tell(cancels []schedule.Cancel) {
+	for _, c := range cancels {
+		select {
+		case s.signals <- c:
+		default:
+		}
+	}
+}
+
+// runRest ends what slots replace where it is more than their transaction could hold, beside the firing of everybody's slots.
+func (s *Scheduler) runRest(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-s.rest:
+			s.endRest(ctx, r)
+		}
+	}
+}
+
+func (s *Scheduler) endRest(ctx context.Context, r schedule.Rest) {
+	for after := int64(0); ; {
+		qctx, cancel := s.query(ctx)
+		cancels, next, err := s.o.Schedules.EndPrevious(qctx, r, after)
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil {
+				s.o.Logger.Warn("runs that a slot replaces were not ended, the next slot tries it again", "schedule", r.ScheduleID, "err", err)
+			}
+			return
+		}
+		s.tell(cancels)
+		if after = next; next == 0 {
+			return
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type Scheduler struct {
 	firing   *firing   // nil: no schedules
 	settling *settling // nil: no schedules
 	signals  chan schedule.Cancel
+	rest     chan schedule.Rest
 
 	goodAt atomic.Int64 // monotonic ns since start of the last good look
 	start  time.Time
@@ -53,6 +54,7 @@ func New(o Options) (*Scheduler, error) {
 		s.firing = newFiring(s)
 		s.settling = newSettling(s)
 		s.signals = make(chan schedule.Cancel, signalsMost)
+		s.rest = make(chan schedule.Rest, restMost)
 	}
 	return s, nil
 }
@@ -94,7 +96,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		s.loop.run, s.runExpire, s.runRescue, s.runAudit, s.runPurgeKeys,
 	}
 	if s.firing != nil {
-		parts = append(parts, s.firing.run, s.settling.run)
+		parts = append(parts, s.firing.run, s.settling.run, s.runRest)
 		if s.o.Signals != nil {
 			parts = append(parts, s.runSignals)
 		}

@@ -116,16 +116,22 @@ func (s *Store) countRuns(ctx context.Context, t tx, rows map[int64]*lockedSched
 
 // cancelPrevious ends what runs of the schedules whose next slot takes its place: all of them together, so that tasks are
 // locked in the order of their ids. Runs that have begun are asked to end and stay open until they have; planned and manual
-// slots that waited are skipped.
+// slots that waited are skipped. A schedule with more runs than the transaction has room for keeps them for now (Rest): a
+// transaction that grew with what somebody let pile up would hold everybody's slots up, and above the time of a query for ever.
 func (f *firing) cancelPrevious(ctx context.Context, t tx) error {
 	var running, waiting []int64
+	room := endsAtOnce
 	for _, one := range f.won {
 		row := f.rows[one.ID]
 		if one.Overlap != schedule.CancelPrevious || !starts(one) {
 			continue
 		}
-		if row.open > 0 {
+		switch {
+		case row.open > room:
+			f.rest = append(f.rest, schedule.Rest{ScheduleID: row.id, Version: row.version})
+		case row.open > 0:
 			running = append(running, one.ID)
+			room -= row.open
 		}
 		if row.held > 0 {
 			waiting = append(waiting, one.ID)
@@ -136,6 +142,9 @@ func (f *firing) cancelPrevious(ctx context.Context, t tx) error {
 	}
 	return f.dropHeld(ctx, t, sortedIDs(waiting))
 }
+
+// endsAtOnce is how many runs one transaction ends.
+const endsAtOnce = 1_000
 
 // starts reports whether a fire has a planned or manual slot that would start.
 func starts(one *schedule.Fire) bool {

@@ -35,6 +35,45 @@ func (s *Store) cancelAhead(ctx context.Context, t tx, id, after, now int64, set
 	return len(ended), s.dropRows(ctx, t, slotRows, keys)
 }
 
+// EndPrevious ends runs of a schedule with more of them than the transaction of the slot ended that replaces them: those after
+// the task id after, a bounded number. next is where to go on, 0 when none is left. Nothing is ended when the schedule has another version
+// or no slot waits any more: then it is not known what was to be replaced.
+func (s *Store) EndPrevious(ctx context.Context, rest schedule.Rest, after int64) (cancels []schedule.Cancel, next int64, err error) {
+	err = s.writeAgain(ctx, func(ctx context.Context, t tx) error {
+		cancels, next = nil, 0
+		row, err := s.lockSchedule(ctx, t, rest.ScheduleID)
+		if err != nil || row.id == 0 || row.version != rest.Version {
+			return err
+		}
+		waits := false
+		held := newText(2).s("SELECT 1 FROM held_slots WHERE schedule_id=").n(row.id).s(" AND origin<").n(schedule.FirstBackfill).s(" LIMIT 1").String()
+		if err := forEach(ctx, t, held, func(rows *sql.Rows) error { waits = true; return nil }); err != nil || !waits {
+			return err
+		}
+		var ids []int64
+		query := newText(4).s("SELECT task_id FROM schedule_runs WHERE schedule_id=").n(row.id).s(" AND state=0 AND task_id>").n(after).
+			s(" ORDER BY task_id LIMIT ").n(endsAtOnce).String()
+		if err := forEach(ctx, t, query, func(rows *sql.Rows) error {
+			var id int64
+			err := rows.Scan(&id)
+			ids = append(ids, id)
+			return err
+		}); err != nil || len(ids) == 0 {
+			return err
+		}
+		if len(ids) == endsAtOnce {
+			next = ids[len(ids)-1]
+		}
+		var set statSet
+		now := s.now()
+		if _, cancels, err = s.endOpen(ctx, t, ids, true, now, &set); err != nil {
+			return err
+		}
+		return s.addStats(ctx, t, now, s.statsWriter(), &set)
+	})
+	return cancels, next, err
+}
+
 // endOpen ends those of some tasks that have not ended, for their schedule: what waits is cancelled at once; with running,
 // so is what awaits its completion, and what a worker runs is asked to end. It gives the ids of what was cancelled and what
 // workers are to be told.

@@ -24,6 +24,7 @@ type firing struct {
 	changed []*schedule.Shot // whose rows were inserted as fired and are something else now
 	runs    []schedule.Run
 	cancels []schedule.Cancel
+	rest    []schedule.Rest
 	set     statSet
 }
 
@@ -93,7 +94,7 @@ func (f *firing) commit(ctx context.Context, run func(context.Context, tx) error
 
 func (f *firing) written() schedule.Written {
 	f.s.metrics.Submitted(len(f.u.created))
-	return schedule.Written{Bells: f.u.bells, Cancels: f.cancels}
+	return schedule.Written{Bells: f.u.bells, Cancels: f.cancels, Rest: f.rest}
 }
 
 // run is the transaction of Fire.
@@ -129,7 +130,7 @@ func (f *firing) run(ctx context.Context, t tx) error {
 
 func (f *firing) begin() {
 	f.u.begin()
-	f.rows, f.won, f.changed, f.runs, f.cancels, f.set = map[int64]*lockedSchedule{}, nil, nil, nil, nil, statSet{rows: f.set.rows[:0]}
+	f.rows, f.won, f.changed, f.runs, f.cancels, f.rest, f.set = map[int64]*lockedSchedule{}, nil, nil, nil, nil, nil, statSet{rows: f.set.rows[:0]}
 	for i, one := range f.fires {
 		one.Lost, one.Repeated = false, 0
 		for j := range one.Shots {

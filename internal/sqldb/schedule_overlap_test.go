@@ -37,6 +37,60 @@ func TestOverlapSkip(t *testing.T) {
 	})
 }
 
+// A slot that replaces more runs than one transaction should end leaves them to transactions of their own.
+func TestCancelPreviousOfVeryManyRuns(t *testing.T) {
+	eachWorld(t, func(w *world) {
+		r, few := w.rule("many", overlap(schedule.CancelPrevious)), w.rule("few", overlap(schedule.CancelPrevious))
+		const runs = 2_100
+		for from := int64(0); from < runs; from += 300 {
+			ats := make([]int64, 300)
+			for i := range ats {
+				ats[i] = 1 + from + int64(i)
+			}
+			f := w.shots(r, schedule.Manual, ats...)
+			f.Overlap = schedule.Allow
+			w.fire(f)
+		}
+		w.fireNext(few)
+		both := []*schedule.Fire{w.next(r, 1), w.next(few, 1)}
+		out := w.fire(both...)
+		w.outcome("that replaces many", both[0].Shots[0], schedule.Held)
+		w.outcome("that replaces one", both[1].Shots[0], schedule.Fired)
+		open := func() int64 {
+			return w.count("SELECT COUNT(*) FROM schedule_runs WHERE state=0 AND schedule_id=?", r.ID)
+		}
+		want(w.t, "ended with the slot", open(), runs)
+		if len(out.Rest) != 1 || out.Rest[0] != (schedule.Rest{ScheduleID: r.ID, Version: r.Version}) {
+			w.t.Fatalf("rest: %+v", out.Rest)
+		}
+		_, next, err := w.s.EndPrevious(w.ctx, schedule.Rest{ScheduleID: r.ID, Version: r.Version + 1}, 0)
+		w.must(err)
+		want(w.t, "goes on with another version", next, 0)
+		want(w.t, "ended with another version", open(), runs)
+		steps := 0
+		for next := int64(0); ; steps++ {
+			if _, next, err = w.s.EndPrevious(w.ctx, out.Rest[0], next); next == 0 {
+				break
+			}
+			w.must(err)
+		}
+		w.must(err)
+		want(w.t, "steps", steps, 2)
+		want(w.t, "open", open(), 0)
+		want(w.t, "cancelled", w.count("SELECT COUNT(*) FROM tasks WHERE state=6 AND reason=?", int64(task.BySchedule)), runs+1)
+		some, err := w.s.Releasable(w.ctx, 10)
+		w.must(err)
+		if len(some) != 1 || some[0].ScheduleID != r.ID {
+			w.t.Fatalf("releasable: %+v", some)
+		}
+		release := w.shots(r, schedule.Planned, some[0].At)
+		w.must2(w.s.ReleaseSlot(w.ctx, release))
+		w.outcome("released", release.Shots[0], schedule.Fired)
+		w.must2(first2(w.s.EndPrevious(w.ctx, out.Rest[0], 0)))
+		want(w.t, "open, when no slot waits any more", open(), 1)
+	})
+}
+
 func TestOverlapQueue(t *testing.T) {
 	eachWorld(t, func(w *world) {
 		r := w.rule("r", overlap(schedule.Queue))
