@@ -101,7 +101,7 @@ func (s *Service) TestCallback(ctx context.Context, p Principal, appKey, kind st
 const maxOverlapMs = 30 * 86_400_000
 
 // RotateSecretKeeping gives an app a new signing secret and lets the old one sign beside it for overlapMs (0 … 30 days), so that
-// receivers can change at any time between. Of two at the same moment one is a Conflict. Needs scope admin.
+// receivers can change at any time between, and clients of legacy surfaces too (SignerOf). Of two at the same moment one is a Conflict. Needs scope admin.
 func (s *Service) RotateSecretKeeping(ctx context.Context, p Principal, key string, overlapMs int64) (app task.App, signingSecret string, err error) {
 	if overlapMs < 0 || overlapMs > maxOverlapMs {
 		return app, "", task.InvalidField("overlapMs", "range", "must be 0 … 2592000000")

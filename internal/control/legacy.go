@@ -13,6 +13,15 @@ import (
 type Signer struct {
 	Principal Principal // with scope submit
 	Secrets   []string  // what the app may sign with, newest first; never to be logged
+	oldUntil  int64     // when the second of them ends
+}
+
+// at is the signer at an instant: a secret that was replaced ends to the millisecond, however long ago it was read.
+func (s Signer) at(now int64) Signer {
+	if len(s.Secrets) > 1 && s.oldUntil <= now {
+		s.Secrets = s.Secrets[:1]
+	}
+	return s
 }
 
 // signer is what was found of an app key.
@@ -23,19 +32,20 @@ type signer struct {
 }
 
 // SignerOf gives the app with a public key as one that signs. Missing when there is none; Unavailable when the database has
-// to be asked and does not answer. Answers are remembered for up to 5 s, refusals too.
+// to be asked and does not answer. Answers are remembered for up to 5 s, refusals too. The secret before the present one is among
+// them as long as it signs callbacks (RotateSecretKeeping).
 func (s *Service) SignerOf(ctx context.Context, appKey string) (Signer, error) {
 	if len(appKey) < 1 || len(appKey) > 64 {
 		return Signer{}, task.Missing("app")
 	}
 	if e, ok := s.creds.signer(appKey); ok {
-		return e.found, e.err
+		return e.found.at(s.clock.Now()), e.err
 	}
 	found, err := s.readSigner(ctx, appKey)
 	if err == nil || task.KindOf(err) == task.NotFound {
 		s.creds.putSigner(appKey, found, err)
 	}
-	return found, err
+	return found.at(s.clock.Now()), err
 }
 
 func (s *Service) readSigner(ctx context.Context, appKey string) (Signer, error) {
@@ -53,7 +63,14 @@ func (s *Service) readSigner(ctx context.Context, appKey string) (Signer, error)
 	if err != nil {
 		return Signer{}, fmt.Errorf("open the signing secret of app %s: %w", app.Key, err)
 	}
-	return Signer{Principal: Principal{App: app, Scope: task.ScopeSubmit}, Secrets: []string{string(plain)}}, nil
+	found := Signer{Principal: Principal{App: app, Scope: task.ScopeSubmit}, Secrets: []string{string(plain)}}
+	if len(app.OldSecret) > 0 && app.OldSecretUntil > s.clock.Now() {
+		if plain, err = s.secrets.Open(app.OldSecret); err != nil {
+			return Signer{}, fmt.Errorf("open the old signing secret of app %s: %w", app.Key, err)
+		}
+		found.Secrets, found.oldUntil = append(found.Secrets, string(plain)), app.OldSecretUntil
+	}
+	return found, nil
 }
 
 func (c *credentials) signer(appKey string) (signer, bool) {

@@ -325,3 +325,42 @@ func TestACallbacksHeadersAreNoToken(t *testing.T) {
 	}
 	s.do("GET", "/task/detail?coroutine_id=5", "").want(t, 0, "ok!")
 }
+
+// A secret that was replaced signs requests for as long as was said, to the moment; without that it has ended.
+func TestReplacedSecrets(t *testing.T) {
+	a := newStandalone(t, nil)
+	s := newShop(t, a.URL()+"/serendipity", "")
+	ask := func() int { t.Helper(); return s.send("GET", "/task/detail?coroutine_id=5", "", s.token).status }
+	var app struct{ SigningSecret, OldSecretUntil string }
+	replace := func(query string) {
+		t.Helper()
+		if status := a.call(t, "POST", "/v1/apps/"+s.key+"/secret"+query, "", &app); status != 200 {
+			t.Fatal(status)
+		}
+	}
+	replace("?overlapMs=2000")
+	until, err := time.Parse(time.RFC3339, app.OldSecretUntil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(); got != 200 {
+		t.Errorf("a token of the old secret: %d", got)
+	}
+	fresh := &shop{t: t, base: s.base, key: s.key, secret: app.SigningSecret}
+	fresh.send("GET", "/task/detail?coroutine_id=5", "", fresh.signed(time.Now(), "p")).want(t, 0, "ok!")
+	for time.Now().Before(until.Add(50 * time.Millisecond)) {
+		time.Sleep(20 * time.Millisecond)
+		ask() // what is remembered does not outlive the secret
+	}
+	if got := ask(); got != 401 {
+		t.Errorf("after its end: %d", got)
+	}
+	s.token = fresh.signed(time.Now(), "p")
+	if got := ask(); got != 200 {
+		t.Errorf("the new one: %d", got)
+	}
+	replace("")
+	if got := ask(); got != 401 {
+		t.Errorf("replaced without an overlap: %d", got)
+	}
+}
