@@ -9,8 +9,12 @@ import (
 // Window is how far a request's time may be from the server's, in either direction.
 const Window = 300 * time.Second
 
-// NonceLife is how long a nonce stays used: as long as a request with it could be in the window, and a little more.
-const NonceLife = 2 * Window
+// NonceLife is how long a nonce stays used: as long as a request with it could be in the window, from one that is ahead of time to one
+// that is late, and a little more, because the clocks of the database and of Redis are two.
+//
+// The window is to be looked at again after a nonce was used up. A request whose body comes slowly could otherwise be in the
+// window when its headers came and be taken when the nonce of its first sending is forgotten.
+const NonceLife = 2*Window + time.Second
 
 // Nonces remembers which nonces of an app were used (internal/rdb). Burn reports whether one was fresh, and uses it up.
 type Nonces interface {

@@ -26,7 +26,7 @@ type call struct {
 // request that is the app's.
 func (a *api) signed(h func(context.Context, call) (httpkit.Response, error)) httpkit.Handler {
 	return func(ctx context.Context, r *httpkit.Request) (httpkit.Response, error) {
-		who, c, err := a.identify(ctx, r)
+		who, c, at, err := a.identify(ctx, r)
 		if err != nil {
 			return httpkit.Response{}, err
 		}
@@ -40,22 +40,25 @@ func (a *api) signed(h func(context.Context, call) (httpkit.Response, error)) ht
 		if !a.nonces.Burn(ctx, who.Principal.App.ID, compat.NonceID(c.nonce), compat.NonceLife) {
 			return httpkit.Response{}, refusal(textRepeated)
 		}
+		if !compat.InWindow(at, a.svc.Now()) { // it took so long to come that its nonce may have been forgotten since it was used
+			return httpkit.Response{}, refusal(textFarTime)
+		}
 		return h(ctx, call{r, who.Principal, params})
 	}
 }
 
-// identify checks the headers and finds the app that they name.
-func (a *api) identify(ctx context.Context, r *httpkit.Request) (who control.Signer, c credentials, err error) {
+// identify checks the headers and finds the app that they name. at is the request's time.
+func (a *api) identify(ctx context.Context, r *httpkit.Request) (who control.Signer, c credentials, at int64, err error) {
 	var hyphenKey, hyphenNonce bool
 	if c.appKey, hyphenKey = compat.Either(r, "app_key"); c.appKey == "" {
-		return who, c, refusal(textNoKey)
+		return who, c, at, refusal(textNoKey)
 	}
 	who, err = a.svc.SignerOf(ctx, c.appKey)
 	if task.KindOf(err) == task.NotFound && err != nil {
-		return who, c, refusal(textNoApp)
+		return who, c, at, refusal(textNoApp)
 	}
 	if err != nil {
-		return who, c, err
+		return who, c, at, err
 	}
 	c.nonce, hyphenNonce = compat.Either(r, "nonce_str")
 	c.time, c.version = r.Header("timestamp"), r.Header("version")
@@ -63,21 +66,21 @@ func (a *api) identify(ctx context.Context, r *httpkit.Request) (who control.Sig
 	at, readable := compat.ParseTime(c.time, a.zone)
 	switch {
 	case len(c.nonce) < minNonce:
-		return who, c, refusal(textNonce)
+		return who, c, at, refusal(textNonce)
 	case c.time == "":
-		return who, c, refusal(textNoTime)
+		return who, c, at, refusal(textNoTime)
 	case !readable:
-		return who, c, refusal(textBadTime)
+		return who, c, at, refusal(textBadTime)
 	case !compat.InWindow(at, a.svc.Now()):
-		return who, c, refusal(textFarTime)
+		return who, c, at, refusal(textFarTime)
 	case r.Header("signature") == "":
-		return who, c, refusal(textNoSignature)
+		return who, c, at, refusal(textNoSignature)
 	case c.version == "":
-		return who, c, refusal(textNoVersion)
+		return who, c, at, refusal(textNoVersion)
 	case c.version != version:
-		return who, c, refusal(textBadVersion)
+		return who, c, at, refusal(textBadVersion)
 	}
-	return who, c, nil
+	return who, c, at, nil
 }
 
 // parameters reads them from where they are signed: the body of a POST, the query of a GET.

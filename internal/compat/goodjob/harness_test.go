@@ -16,6 +16,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,9 +46,18 @@ type world struct {
 	api    http.Handler
 	zone   *time.Location
 	nonces *nonces
+	clock  *movedClock
 	app    application
 	serial int
 }
+
+// movedClock is the database's clock, a number of ms ahead.
+type movedClock struct {
+	control.Clock
+	ahead atomic.Int64
+}
+
+func (c *movedClock) Now() int64 { return c.Clock.Now() + c.ahead.Load() }
 
 // ringer rings nothing: tests claim by hand.
 type ringer struct{}
@@ -86,8 +96,8 @@ func newWorld(t testing.TB, store *sqldb.Store, open bool) *world {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	w := &world{t: t, store: store, zone: zone, nonces: &nonces{used: map[string]time.Duration{}}}
-	w.svc = control.New(control.Options{Store: store, Ringer: ringer{}, Clock: store.Clock(), Secrets: box, Logger: log, OpenRegistration: open,
+	w := &world{t: t, store: store, zone: zone, nonces: &nonces{used: map[string]time.Duration{}}, clock: &movedClock{Clock: store.Clock()}}
+	w.svc = control.New(control.Options{Store: store, Ringer: ringer{}, Clock: w.clock, Secrets: box, Logger: log, OpenRegistration: open,
 		Checks: map[string]func([]byte) []task.FieldError{Kind: nil, "echo": nil}})
 	t.Cleanup(func() { w.svc.Close(context.Background()) })
 	if err := w.svc.Bootstrap(context.Background(), rootKey); err != nil {
