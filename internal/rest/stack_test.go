@@ -29,7 +29,7 @@ func TestTaskStack(t *testing.T) {
 			return task.LiveDetail{AttemptID: claimed.Tasks[0].AttemptID, Epoch: 1, ElapsedMs: 7, Progress: json.RawMessage(`{"done":3}`), Goroutines: []task.Goroutine{
 				{State: "IO wait", Frames: []task.Frame{{Function: "net.(*netFD).Read", File: "/go/net/fd.go", Line: 55}}}, {State: "running"}}}, nil
 		}
-		got := string(w.do("GET", path, "").want(200).Body.Bytes())
+		got := w.do("GET", path, "").want(200).Body.String()
 		want := `{"attempt":"` + apiv1.ID(claimed.Tasks[0].AttemptID).String() + `","epoch":1,"worker":"` + apiv1.ID(worker).String() +
 			`","elapsedMs":7,"zombie":false,"progress":{"done":3},"goroutines":[{"state":"IO wait","frames":[{"function":"net.(*netFD).Read","file":"/go/net/fd.go","line":55}]},{"state":"running","frames":[]}]}`
 		if got != want {

@@ -43,7 +43,6 @@ type slotKey struct{ id, origin, at int64 }
 
 type shelfTask struct {
 	scheduleID, slot, due, created int64
-	replaced                       bool
 }
 
 func newShelf(m *memStore, clock Clock) *shelf {

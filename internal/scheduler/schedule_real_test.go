@@ -104,15 +104,6 @@ func (x *site) complete(id int64, d *schedule.Definition, from, until int64) []s
 	return rows
 }
 
-// tasks counts the tasks of the site's app.
-func (x *site) tasks() (n int) {
-	x.t.Helper()
-	if err := x.store.Reader().QueryRow("SELECT COUNT(*) FROM tasks WHERE app_id = ?", x.app).Scan(&n); err != nil {
-		x.t.Fatal(err)
-	}
-	return n
-}
-
 // frail lets a scheduler die: nothing of it reaches the database any more, and its leases stay.
 type frail struct {
 	*sqldb.Store
@@ -267,8 +258,8 @@ func TestSchedulesOnRealParts(t *testing.T) {
 
 // span is a time in which a schedule had one definition.
 type span struct {
-	from, until int64
-	d           *schedule.Definition
+	from int64
+	d    *schedule.Definition
 }
 
 // edit changes a schedule again and again, as fast as it can be done by the rules: what it owes is fired first.

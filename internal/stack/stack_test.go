@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func TestStatesAndFirstFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := make(chan struct{})
+	var stop atomic.Bool
 	nap := time.NewTimer(time.Minute)
 	defer nap.Stop()
 	for _, c := range []struct {
@@ -88,7 +89,7 @@ func TestStatesAndFirstFrames(t *testing.T) {
 		{"sync.WaitGroup.Wait", "sync.(*WaitGroup).Wait", wg.Done, func() { wait(&wg) }},
 		{"IO wait", "net.(*netFD).accept", func() { l.Close() }, func() { _, _ = l.Accept() }},
 		{"select", "net.(*pipe).read", func() { here.Close() }, func() { _, _ = io.ReadAll(here) }},
-		{"running", "stack_test.spin", func() { close(stop) }, func() { spin(stop) }},
+		{"running", "stack_test.spin", func() { stop.Store(true) }, func() { spin(&stop) }},
 	} {
 		value := fmt.Sprint("s", len(c.first), c.state)
 		labelled(t, value, c.quit, c.run)
@@ -104,13 +105,8 @@ func TestStatesAndFirstFrames(t *testing.T) {
 }
 
 //go:noinline
-func spin(stop chan struct{}) {
-	for {
-		select {
-		case <-stop:
-			return
-		default:
-		}
+func spin(stop *atomic.Bool) {
+	for !stop.Load() {
 	}
 }
 

@@ -95,8 +95,7 @@ func TestStatuses(t *testing.T) {
 
 func TestRemarksAndNumbersOfRuns(t *testing.T) {
 	long := strings.Repeat("张", 300)
-	var got []log
-	for _, l := range logsOf([]task.Attempt{
+	got := logsOf([]task.Attempt{
 		{Outcome: task.OutcomeFailed, ErrCode: codeOtherAnswer, ErrMessage: "库存不足", FinishedAt: 1_999},
 		{Outcome: task.OutcomeReleased, FinishedAt: 2_000},
 		{Outcome: task.OutcomeSnoozed, FinishedAt: 2_000},
@@ -108,9 +107,7 @@ func TestRemarksAndNumbersOfRuns(t *testing.T) {
 		{Outcome: task.OutcomeCancelled, FinishedAt: 8_000},
 		{Outcome: task.OutcomeSucceeded, FinishedAt: 9_000},
 		{Outcome: task.OutcomeNone},
-	}) {
-		got = append(got, l)
-	}
+	})
 	want := []log{{1, "库存不足", 1, 0}, {2, long[:255*3], 3, 0}, {3, "", 4, 0}, {4, remarkFailed, 5, 0}, {5, remarkFailed, 6, 0}, {6, remarkLost, 7, 0},
 		{7, remarkIntercepted, 8, 0}, {8, success, 9, 0}}
 	if len(got) != len(want) {
@@ -128,7 +125,7 @@ func TestInjectionsDoNothing(t *testing.T) {
 	onBoth(t, func(w *world) {
 		before := w.create("taskNo", "before", "runtime", w.later(600))
 		for _, evil := range []string{`' OR '1'='1`, `'; DROP TABLE tasks; -- `, `\'; DELETE FROM apps; -- `, `" , "code":200, "x":"`, `${jndi:ldap://127.0.0.1/a}`, `{{7*7}}`, `<script>alert(1)</script>`,
-			"a\r\nX-Injected: 1", `%00%0d%0a`, `../../etc/passwd`, "`id`", `$(id)`, `😀‮`, `UNION SELECT secret FROM apps`} {
+			"a\r\nX-Injected: 1", `%00%0d%0a`, `../../etc/passwd`, "`id`", `$(id)`, "😀\u202e", `UNION SELECT secret FROM apps`} {
 			content := quoted(evil)
 			id := w.create("taskNo", evil, "content", content)
 			d := w.detail(id)

@@ -135,7 +135,7 @@ func TestSignatures(t *testing.T) {
 	// Fresh headers for whoever knows the secret.
 	fresh := s.send("POST", "/application/refresh-signature", `{"app_key":"`+s.key+`","secret_key":"`+s.secret+`"}`, nil).want(t, 0, "Ok!")
 	var h map[string]string
-	if err := json.Unmarshal(fresh.Data, &h); err != nil || h["payload"] != "f3c5fa5b2b4045bcb1132ddece49c0f4" || h["nonce"] == s.token["nonce"][0] {
+	if err := json.Unmarshal(fresh.Data, &h); err != nil || h["payload"] != "f3c5fa5b2b4045bcb1132ddece49c0f4" || h["nonce"] == map[string][]string(s.token)["nonce"][0] {
 		t.Errorf("%s %v", fresh.raw, err)
 	}
 	good(http.Header{"app_key": {h["appKey"]}, "nonce": {h["nonce"]}, "timestamps": {h["timestamps"]}, "payload": {h["payload"]}, "signature": {h["signature"]}})
@@ -362,5 +362,26 @@ func TestReplacedSecrets(t *testing.T) {
 	replace("")
 	if got := ask(); got != 401 {
 		t.Errorf("replaced without an overlap: %d", got)
+	}
+}
+
+// A shop that has an app already keeps its key, its secret and the token that it was once given: it changes its base URL and
+// nothing else.
+func TestAnAppThatMoves(t *testing.T) {
+	a := newStandalone(t, nil)
+	s := newShop(t, a.URL()+"/serendipity", "")
+	moved := &shop{t: t, base: s.base, key: "wWt1aSZj2KXMO7fE", secret: "vph1291T6Q6ZK262p2z611922tKBpUj6"}
+	moved.token = moved.signed(time.Now().Add(-20*24*time.Hour), "f3c5fa5b2b4045bcb1132ddece49c0f4")
+	if r := moved.send("GET", "/task/detail?coroutine_id=5", "", moved.token); r.status != 401 {
+		t.Errorf("%d %s", r.status, r.raw)
+	}
+	body := fmt.Sprintf(`{"id":%q,"signingSecret":%q,"name":"帅的批爆","callbackUrl":"http://127.0.0.1:1/","step":7,"retryTotal":0}`, moved.key, moved.secret)
+	if status := a.call(t, "POST", "/v1/apps", body, nil); status != 201 {
+		t.Fatal(status)
+	}
+	moved.send("GET", "/task/detail?coroutine_id=5", "", moved.token).want(t, 0, "ok!") // at once, although it was refused before
+	id := moved.create(`{"taskNo":"m","content":"{}","name":"n","timeout":1000,"runtime":"2030-01-01 08:00:00"}`)
+	if d := moved.detail(fmt.Sprintf("id=%d", id)); d.Task == nil || d.Task.Step != 7 {
+		t.Errorf("%+v", d.Task)
 	}
 }
