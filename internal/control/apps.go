@@ -27,6 +27,14 @@ const (
 	maxRemark      = 255 // characters
 )
 
+// What a public key and a signing secret may be that an app brings with it.
+const (
+	maxAppKey   = 16
+	appKeyChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+	minSecret   = 16
+	maxSecret   = 128
+)
+
 // AppInput is what can be set of an app. Fields that are not set stay as they are.
 type AppInput struct {
 	Name        Maybe[string] // 1–100 characters
@@ -44,6 +52,10 @@ type AppInput struct {
 	SignatureMode Maybe[string] // token or strict
 	Surface       string        // of a new app: where it is made
 	DigitKey      bool          // of a new app: its public key consists of digits, as older clients keep it
+
+	// Of a new app that moves here with clients and receivers that know these: otherwise both are drawn.
+	Key    Maybe[string] // public key: 1–16 of A-Z a-z 0-9 _ -
+	Secret Maybe[string] // signing secret: 16–128 printable ASCII characters, no space
 }
 
 // CreateApp makes an app with a public key and a signing secret, which is shown this once. Needs scope admin.
@@ -59,11 +71,12 @@ func (s *Service) makeApp(ctx context.Context, p Principal, in AppInput) (app ta
 	if err := in.check(true); err != nil {
 		return app, "", err
 	}
-	app, signingSecret, err = s.newApp(in.Name.V)
+	app, signingSecret, err = s.newApp(in.Name.V, in.Secret.V)
 	if err != nil {
 		return app, "", err
 	}
 	in.apply(&app)
+	app.Key = in.Key.or(app.Key)
 	app.Legacy.Surface = in.Surface
 	for try := 0; ; try++ {
 		if in.DigitKey {
@@ -80,6 +93,9 @@ func (s *Service) makeApp(ctx context.Context, p Principal, in AppInput) (app ta
 		app = made
 		break
 	}
+	if in.Key.Set {
+		s.creds.forget() // its clients may have been refused before
+	}
 	s.audit(p, "app.create", "created", app.Key)
 	return app, signingSecret, nil
 }
@@ -88,19 +104,28 @@ var errNoSecrets = errors.New("no way to seal secrets is configured")
 
 // newSecret draws a signing secret of 32 characters.
 func (s *Service) newSecret() (sealed []byte, secret string, err error) {
-	if s.secrets == nil {
-		return nil, "", errNoSecrets
-	}
 	secret = randomText(32)
-	if sealed, err = s.secrets.Seal([]byte(secret)); err != nil {
-		return nil, "", fmt.Errorf("seal signing secret: %w", err)
-	}
-	return sealed, secret, nil
+	sealed, err = s.seal(secret)
+	return sealed, secret, err
 }
 
-// newApp draws a public key of 16 characters and a signing secret.
-func (s *Service) newApp(name string) (task.App, string, error) {
-	sealed, secret, err := s.newSecret()
+// seal encrypts a signing secret for the database.
+func (s *Service) seal(secret string) (sealed []byte, err error) {
+	if s.secrets == nil {
+		return nil, errNoSecrets
+	}
+	if sealed, err = s.secrets.Seal([]byte(secret)); err != nil {
+		return nil, fmt.Errorf("seal signing secret: %w", err)
+	}
+	return sealed, nil
+}
+
+// newApp draws a public key of 16 characters, and a signing secret unless one is given.
+func (s *Service) newApp(name, secret string) (task.App, string, error) {
+	if secret == "" {
+		secret = randomText(32)
+	}
+	sealed, err := s.seal(secret)
 	if err != nil {
 		return task.App{}, "", err
 	}
@@ -128,8 +153,23 @@ func randomText(n int) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw))[:n]
 }
 
+// checkBrought checks what an app brings with it when it moves here.
+func (in AppInput) checkBrought(create bool, f *faults) {
+	if v := in.Key.V; in.Key.Set && !create {
+		f.add("id", "not_allowed", "cannot be changed")
+	} else if in.Key.Set && (len(v) < 1 || len(v) > maxAppKey || strings.Trim(v, appKeyChars) != "") {
+		f.add("id", "format", "must be 1 … 16 of A-Z, a-z, 0-9, _ and -")
+	}
+	if v := in.Secret.V; in.Secret.Set && !create {
+		f.add("signingSecret", "not_allowed", "cannot be changed here: POST /v1/apps/{app}/secret makes a new one")
+	} else if in.Secret.Set && (len(v) < minSecret || len(v) > maxSecret || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })) {
+		f.add("signingSecret", "format", "must be 16 … 128 printable ASCII characters without spaces")
+	}
+}
+
 func (in AppInput) check(create bool) error {
 	f := faults{fields: in.Broken}
+	in.checkBrought(create, &f)
 	if n := utf8.RuneCountInString(in.Name.V); in.Name.Set && (n < 1 || n > maxName || !printable(in.Name.V)) {
 		f.add("name", "length", "must be 1 … 100 printable characters")
 	} else if create && !in.Name.Set && !f.has("name") {
@@ -328,7 +368,7 @@ func (s *Service) Bootstrap(ctx context.Context, key string) error {
 			return errors.New("the bootstrap key must consist of printable ASCII characters and not begin or end with a space")
 		}
 	}
-	app, _, err := s.newApp(bootstrapApp)
+	app, _, err := s.newApp(bootstrapApp, "")
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,10 @@ func decodeApp(c call) (in control.AppInput, err error) {
 	s, err := c.JSON(func(s *httpkit.Scanner) {
 		s.Object(func(key []byte) {
 			switch string(key) {
+			case "id":
+				in.Key.V, in.Key.Set = s.String()
+			case "signingSecret":
+				in.Secret.V, in.Secret.Set = s.String()
 			case "name":
 				in.Name.V, in.Name.Set = s.String()
 			case "callbackUrl":

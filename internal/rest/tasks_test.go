@@ -437,6 +437,21 @@ func TestAppsAndKeys(t *testing.T) {
 			`{"name":"` + strings.Repeat("n", 101) + `"}`: "name"} {
 			w.do("POST", "/v1/apps", body).refused(422, field, "")
 		}
+		for body, field := range map[string]string{`"id":""`: "id", `"id":"seventeen-letters"`: "id", `"id":"a b"`: "id", `"id":"a/b"`: "id", `"id":"*"`: "id", `"id":7`: "id",
+			`"signingSecret":""`: "signingSecret", `"signingSecret":"short"`: "signingSecret", `"signingSecret":"with a space in it"`: "signingSecret",
+			`"signingSecret":"0123456789abcdé"`: "signingSecret", `"signingSecret":"` + strings.Repeat("s", 129) + `"`: "signingSecret"} {
+			w.do("POST", "/v1/apps", `{"name":"x",`+body+`}`).refused(422, field, "")
+		}
+		moved := decode[apiv1.App](w.do("POST", "/v1/apps", `{"name":"moved","id":"wWt1aSZj2KXMO7fE","signingSecret":"vph1291T6Q6ZK262p2z611922tKBpUj6"}`).want(201))
+		if moved.ID != "wWt1aSZj2KXMO7fE" || moved.SigningSecret != "vph1291T6Q6ZK262p2z611922tKBpUj6" {
+			w.t.Errorf("%+v", moved)
+		}
+		w.do("POST", "/v1/apps", `{"name":"again","id":"wWt1aSZj2KXMO7fE"}`).want(409)
+		w.do("PATCH", "/v1/apps/"+moved.ID, `{"id":"other"}`).refused(422, "id", "")
+		w.do("PATCH", "/v1/apps/"+moved.ID, `{"signingSecret":"vph1291T6Q6ZK262p2z611922tKBpUj7"}`).refused(422, "signingSecret", "")
+		if raw := w.do("GET", "/v1/apps/"+moved.ID, "").want(200); strings.Contains(raw.Body.String(), "vph1291") {
+			w.t.Error("a secret is shown twice")
+		}
 		w.do("POST", "/v1/apps", `{"name":"x"}`, "Idempotency-Key", "k").refused(422, "Idempotency-Key", "")
 		app := decode[apiv1.App](w.do("POST", "/v1/apps", `{"name":"x","callbackUrl":"http://127.0.0.1/cb","weight":5}`).want(201))
 		if len(app.ID) != 16 || len(app.SigningSecret) != 32 || app.Weight != 5 || app.CreatedAt == 0 {

@@ -81,6 +81,10 @@ type AppCreate struct {
 	CallbackURL string `json:"callbackUrl,omitempty"`
 	Weight      int    `json:"weight,omitempty"` // default 1
 
+	// What an app keeps that moves here from elsewhere. Left out, both are drawn.
+	ID            string `json:"id,omitempty"`            // public key: 1–16 of A-Z a-z 0-9 _ -
+	SigningSecret string `json:"signingSecret,omitempty"` // 16–128 printable ASCII characters without spaces
+
 	Step                int    `json:"step,omitempty"`
 	RetryTotal          *int   `json:"retryTotal,omitempty"`
 	Remark              string `json:"remark,omitempty"`
