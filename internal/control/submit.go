@@ -129,7 +129,7 @@ func (s *Service) prepare(ctx context.Context, p *Principal, in *Input, t *task.
 
 // fillBody encodes what is written once and sets the flags that go with it.
 func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) error {
-	head := task.BodyHead{Retry: in.Retry.policy(), RetryOf: in.retryOf, Name: in.Name, RunAt: t.DueAt}
+	head := task.BodyHead{Retry: in.Retry.policy(), RetryOf: in.retryOf, Name: in.Name, RunAt: max(0, in.RunAt.V)}
 	if head.Retry != nil {
 		t.Flags |= task.HasRetryPolicy
 	}

@@ -27,8 +27,8 @@ type BodyHead struct {
 	CompletionKind string `json:"completionKind,omitempty"`
 	// Name is what a surface's client calls the task, for people: a label costs a row, and a submit a quarter of its speed.
 	Name string `json:"name,omitempty"`
-	// RunAt is the time in the future that the task was planned for, kept where something else needs a head anyway: the
-	// row's due time moves on with every retry.
+	// RunAt is the time that the client planned the task for, in ms, also one that was over already; 0: none. It is kept where
+	// something else needs a head anyway: the row's due time moves on with every retry.
 	RunAt int64 `json:"runAt,omitempty"`
 	// The slot that made the task; zero for tasks of no schedule.
 	ScheduleID int64 `json:"schedule,omitempty"`

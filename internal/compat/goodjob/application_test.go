@@ -150,6 +150,28 @@ func TestSettingsOfAnApplicationChange(t *testing.T) {
 	w.refused(w.call("/task/detail", "taskId", "999"), textDetailMissing)
 }
 
+// A secret that was rotated with an overlap goes on verifying what clients sign, as it goes on signing what receivers get: clients and
+// receivers change when they can.
+func TestAnOldSecretVerifiesForAWhile(t *testing.T) {
+	w := onSQLite(t)
+	old := w.app.SecretKey
+	var rotated apiv1.App
+	if w.v1("POST", "/v1/apps/"+w.app.AppKey+"/secret?overlapMs=60000", "", &rotated) != 200 {
+		t.Fatal("not rotated")
+	}
+	for _, secret := range []string{old, rotated.SigningSecret} {
+		w.app.SecretKey = secret
+		w.create()
+	}
+	w.clock.ahead.Store(61_000)
+	if w.v1("PATCH", "/v1/apps/"+w.app.AppKey, `{"remark":"r"}`, nil) != 200 { // what was remembered of it is read again
+		t.Fatal("refused")
+	}
+	w.create()
+	w.app.SecretKey = old
+	w.refused(w.call("/task/detail", "taskId", "1"), textBadSignature)
+}
+
 func TestWhatIsElsewhere(t *testing.T) {
 	w := onSQLite(t)
 	for _, prefix := range []string{"/goodjob", ""} { // it is mounted at the root too
