@@ -8,7 +8,6 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,7 +73,7 @@ func TestStatesAndFirstFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stop atomic.Bool
+	stop := make(chan struct{})
 	nap := time.NewTimer(time.Minute)
 	defer nap.Stop()
 	for _, c := range []struct {
@@ -89,7 +88,7 @@ func TestStatesAndFirstFrames(t *testing.T) {
 		{"sync.WaitGroup.Wait", "sync.(*WaitGroup).Wait", wg.Done, func() { wait(&wg) }},
 		{"IO wait", "net.(*netFD).accept", func() { l.Close() }, func() { _, _ = l.Accept() }},
 		{"select", "net.(*pipe).read", func() { here.Close() }, func() { _, _ = io.ReadAll(here) }},
-		{"running", "stack_test.spin", func() { stop.Store(true) }, func() { spin(&stop) }},
+		{"running", "stack_test.spin", func() { close(stop) }, func() { spin(stop) }},
 	} {
 		value := fmt.Sprint("s", len(c.first), c.state)
 		labelled(t, value, c.quit, c.run)
@@ -105,8 +104,14 @@ func TestStatesAndFirstFrames(t *testing.T) {
 }
 
 //go:noinline
-func spin(stop *atomic.Bool) {
-	for !stop.Load() {
+func spin(stop chan struct{}) (turns int) {
+	for {
+		select {
+		case <-stop:
+			return turns
+		default:
+			turns++
+		}
 	}
 }
 
