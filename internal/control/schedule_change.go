@@ -11,10 +11,18 @@ import (
 const (
 	// mostRaces bounds how often a change begins anew because the schedule fired or was changed meanwhile.
 	mostRaces = 20
-	// mostOwed bounds how many transactions of owed slots a change waits for. What is owed beyond them is skipped: whoever
+	// mostOwed bounds how many owed slots a change waits for. What is owed beyond them is skipped: whoever
 	// pauses a schedule because it fires too much must not have to wait until it has.
-	mostOwed = 4
+	mostOwed = 2_000
+	// slotBytes is about what a slot costs in a transaction beside its payload.
+	slotBytes = 512
 )
+
+// perFlush is how many slots of a schedule one transaction may make tasks of: one that wrote large payloads by the hundred
+// would hold everybody's writes up.
+func perFlush(t *schedule.Timetable) int {
+	return min(task.MaxFlushTasks, max(1, task.MaxFlushBytes/(len(t.Task.Payload)+slotBytes)))
+}
 
 var errScheduleBusy = &task.Error{Kind: task.Conflict, Code: schedule.CodeVersion, Message: "the schedule is being changed by others all the time; nothing was changed by this request"}
 
@@ -95,10 +103,15 @@ func (s *Service) fireOwed(ctx context.Context, row *schedule.Row, t *schedule.T
 	if row.Pause != schedule.NotPaused {
 		return false, nil
 	}
-	for round := 0; row.NextAt <= now; round++ {
+	for slots := 0; row.NextAt <= now; {
 		plan := owed(t, row.NextAt, now)
-		if round >= mostOwed {
+		if slots >= mostOwed {
 			plan = skipped(t, row.NextAt, now)
+		}
+		if n := len(plan.Slots); n < perFlush(t) {
+			slots += task.MaxFlushTasks // it is the last one, or passed very many missed ones over
+		} else {
+			slots += n
 		}
 		f, err := s.fire(ctx, row, t, plan)
 		if err != nil {
@@ -120,9 +133,10 @@ func (s *Service) fireOwed(ctx context.Context, row *schedule.Row, t *schedule.T
 // owed is the next transaction of what is owed. More is planned than is taken, so that a long row of skipped slots is seen to
 // be one.
 func owed(t *schedule.Timetable, next, now int64) schedule.Plan {
-	p := upTo(now, t.Plan(next, now, task.MaxFlushTasks+schedule.RangeOver+1))
-	if len(p.Slots) > task.MaxFlushTasks {
-		p.Slots, p.Next = p.Slots[:task.MaxFlushTasks], p.Slots[task.MaxFlushTasks].At
+	most := perFlush(t)
+	p := upTo(now, t.Plan(next, now, most+schedule.RangeOver+1))
+	if len(p.Slots) > most {
+		p.Slots, p.Next = p.Slots[:most], p.Slots[most].At
 	}
 	return p
 }

@@ -146,7 +146,7 @@ func (s *Service) BackfillSchedule(ctx context.Context, p Principal, id int64, i
 	}
 	key := idem.remembered(row.AppID)
 	for races := 0; len(out.Slots) < len(ats); {
-		part := ats[len(out.Slots):min(len(ats), len(out.Slots)+task.MaxFlushTasks)]
+		part := ats[len(out.Slots):min(len(ats), len(out.Slots)+perFlush(t))]
 		fire, err := s.backfill(ctx, row, t, out.ID, part, key)
 		if err == nil && fire.Lost {
 			if races++; races > mostRaces {

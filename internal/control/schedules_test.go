@@ -27,6 +27,7 @@ type book struct {
 	failAt  int // the transaction of Fire that fails
 	w       schedule.Written
 	open    []int64
+	most    int // slots of one transaction of Fire
 	rest    int // runs that EndPrevious has to end
 	deleted bool
 }
@@ -71,6 +72,7 @@ func (b *book) Fire(_ context.Context, fires []*schedule.Fire) (schedule.Written
 		return schedule.Written{}, task.Gone("database_unavailable", nil)
 	}
 	f := fires[0]
+	b.most = max(b.most, len(f.Shots))
 	if f.Lost = f.Version != b.row.Version || !f.Keep && f.From != b.row.NextAt; f.Lost {
 		return schedule.Written{}, nil
 	}
@@ -198,6 +200,29 @@ func TestAChangeFiresWhatIsOwedFirst(t *testing.T) {
 		if !strings.Contains(l.log.String(), "action=schedule."+map[string]string{"skip": "skip_next"}[name]) || !strings.Contains(l.log.String(), "schedule=16") {
 			t.Errorf("%s is not audited: %s", name, l.log)
 		}
+	}
+}
+
+// A transaction of large payloads has few slots: it holds the schedule, and on SQLite everybody's writes.
+func TestLargePayloadsAreWrittenInParts(t *testing.T) {
+	l := newLibrary(t)
+	in := minutely()
+	in.Misfire = &MisfireInput{Policy: "all", MaxAgeMs: Some[int64](86_400_000)}
+	in.Task.Payload = []byte(`"` + strings.Repeat("x", 200_000) + `"`)
+	if _, err := l.ReplaceSchedule(t.Context(), owner, 16, in, nil); err != nil {
+		t.Fatal(err)
+	}
+	from := l.now
+	l.now += 100 * 60_000
+	if _, err := l.PauseSchedule(t.Context(), owner, 16, true, nil); err != nil || len(l.slots) != 100 {
+		t.Errorf("%d slots of 100 that were owed, %v", len(l.slots), err)
+	}
+	got, _, err := l.BackfillSchedule(t.Context(), owner, 16, &BackfillInput{From: Some(from), To: Some(l.now)}, nil)
+	if err != nil || len(got.Slots) != 100 {
+		t.Errorf("%d slots of 100 were backfilled, %v", len(got.Slots), err)
+	}
+	if l.most > 5 {
+		t.Errorf("%d slots of 200 kB in one transaction", l.most)
 	}
 }
 
