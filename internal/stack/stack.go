@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,7 +14,8 @@ import (
 )
 
 const (
-	maxFrames = 64  // frames kept of one stack, from its inner end
+	maxFrames = 64  // frames kept of one stack: those at both ends, where it stands and where it came from
+	maxOuter  = 16  // of these at the outer end
 	maxName   = 300 // bytes kept of a function or file
 )
 
@@ -102,7 +104,7 @@ func symbolise(pcs []uintptr) task.Goroutine {
 	}
 	frames := runtime.CallersFrames(pcs)
 	var inner []string // names of the runtime's frames at the inner end
-	for more := true; more && len(g.Frames) < maxFrames; {
+	for more := true; more; {
 		var f runtime.Frame
 		f, more = frames.Next()
 		if f.Function == "" || f.Function == "runtime.goexit" {
@@ -113,6 +115,9 @@ func symbolise(pcs []uintptr) task.Goroutine {
 			continue
 		}
 		g.Frames = append(g.Frames, task.Frame{Function: clip(f.Function), File: clip(f.File), Line: f.Line})
+	}
+	if n := len(g.Frames); n > maxFrames {
+		g.Frames = slices.Delete(g.Frames, maxFrames-maxOuter, n-maxOuter)
 	}
 	g.State = stateOf(inner)
 	return g

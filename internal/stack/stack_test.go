@@ -149,10 +149,17 @@ func TestManyOfOneValue(t *testing.T) {
 	}
 }
 
+// A deep stack is shown from both ends: where it stands, and where it came from. (The profile itself ends after 128 frames.)
 func TestDeepStacksAreCut(t *testing.T) {
 	stop := make(chan int)
-	labelled(t, "deep", func() { close(stop) }, func() { dig(stop, 200) })
-	if g := until(t, "deep", "chan receive"); len(g.Frames) != 64 || !strings.HasSuffix(g.Frames[0].Function, ".dig") {
+	labelled(t, "deep", func() { close(stop) }, func() { dig(stop, 100) })
+	g := until(t, "deep", "chan receive")
+	if len(g.Frames) != 64 || !strings.HasSuffix(g.Frames[0].Function, ".dig") || !strings.Contains(g.Frames[63].Function, "WaitGroup") {
+		t.Errorf("%d frames, %+v … %+v", len(g.Frames), g.Frames[0], g.Frames[len(g.Frames)-1])
+	}
+	stopDeeper := make(chan int)
+	labelled(t, "deeper", func() { close(stopDeeper) }, func() { dig(stopDeeper, 200) })
+	if g := until(t, "deeper", "chan receive"); len(g.Frames) != 64 || !strings.HasSuffix(g.Frames[0].Function, ".dig") {
 		t.Errorf("%d frames, %+v", len(g.Frames), g.Frames[0])
 	}
 }

@@ -17,11 +17,12 @@ import (
 )
 
 const (
-	maxLooks    = 64                    // questions that wait; more are left without an answer
-	maxShown    = 16                    // goroutines of one attempt
-	maxProgress = 4 << 10               // bytes of a progress report
-	lookPause   = 50 * time.Millisecond // between two profiles: who asks meanwhile is answered by the next
-	taskLabel   = "task"                // the pprof label of handlers: the task's id
+	maxLooks    = 64                     // questions that wait; more are left without an answer
+	maxShown    = 16                     // goroutines of one attempt
+	maxProgress = 4 << 10                // bytes of a progress report
+	lookPause   = 50 * time.Millisecond  // between two profiles: who asks meanwhile is answered by the next
+	longPause   = 400 * time.Millisecond // the longest: a question is waited for for a second
+	taskLabel   = "task"                 // the pprof label of handlers: the task's id
 )
 
 // progress is what a handler last reported, and how often it did.
@@ -86,11 +87,18 @@ func (e *Engine) looking() {
 				more = false
 			}
 		}
+		began := e.mono.ns()
 		e.answer(asked)
-		if !e.sleep(lookPause, nil) {
+		if !e.sleep(pauseAfter(time.Duration(e.mono.ns()-began)), nil) {
 			return
 		}
 	}
+}
+
+// pauseAfter is how long no profile is taken after one that took so long: with thousands of goroutines one takes 35 ms, and those
+// who ask without end shall not have more than a tenth of a processor for it.
+func pauseAfter(took time.Duration) time.Duration {
+	return min(max(lookPause, 9*took), longPause)
 }
 
 // answer answers questions.

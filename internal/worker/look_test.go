@@ -164,3 +164,11 @@ func TestReportWithoutAnEngineIsHarmless(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPauseBetweenProfiles(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: lookPause, 2 * time.Millisecond: lookPause, 35 * time.Millisecond: 315 * time.Millisecond, 3 * time.Second: longPause} {
+		if got := pauseAfter(took); got != want {
+			t.Errorf("after %v: %v, want %v", took, got, want)
+		}
+	}
+}
