@@ -22,11 +22,12 @@ type endpoint struct {
 
 	running int
 	queue   []chan struct{} // calls that wait for room, the first one first
-	full    time.Time       // when the last room was taken; stays while there is none
-	gap     time.Duration   // between ends of calls while there is no room, exponentially weighted
-	mean    time.Duration   // of calls, exponentially weighted
-	ended   time.Time       // the last call; zero: none yet
-	next    time.Time       // when the last postponed task comes again
+	busy    bool            // it was full, and not yet half empty since
+	full    time.Time       // when it became so
+	pace    pace
+	mean    time.Duration // of calls, exponentially weighted
+	ended   time.Time     // the last call; zero: none yet
+	next    time.Time     // when the last postponed task comes again
 }
 
 // pass is the right to make one call. Each one is given back by leave, once.
@@ -83,28 +84,46 @@ func (e *endpoint) enter(ctx context.Context, bound bool) (p pass, no *refusal) 
 
 // take takes room for a call. mu is held.
 func (e *endpoint) take(now time.Time) {
-	if e.running++; e.running < e.gate.o.Concurrency {
+	if e.running++; e.running == e.gate.o.Concurrency && !e.busy {
+		e.busy, e.full = true, now
+	}
+}
+
+// brisk reports whether room can be expected so soon that a slot may wait for it: the endpoint has just become busy, or calls end, as
+// many in a second as would wait. What counts is the pace of all calls: of an endpoint that answers one and lets the others
+// hang, the waiting calls would take the slots that its running ones may not. mu is held.
+func (e *endpoint) brisk(now time.Time) bool {
+	room := e.gate.o.Concurrency
+	if now.Sub(e.full) > briskly {
+		if now.Sub(e.ended) > briskly {
+			return false
+		}
+		room = min(room, e.pace.most(now))
+	}
+	return len(e.queue) < room
+}
+
+// pace counts the calls that ended, by seconds.
+type pace struct {
+	from       time.Time
+	last, this int
+}
+
+func (p *pace) roll(now time.Time) {
+	d := now.Sub(p.from)
+	if d < patience {
 		return
 	}
-	if e.full = now; now.Sub(e.ended) > 4*patience {
-		e.gap = 0 // what was measured is long ago
+	if p.last = p.this; d >= 2*patience {
+		p.last = 0
 	}
+	p.this, p.from = 0, now
 }
 
-// brisk reports whether room can be expected so soon that a slot may wait for it: calls ended lately, or began lately, and as
-// many end as would wait. What counts is the pace of all calls: of an endpoint that answers one and lets the others hang, the
-// waiting calls would take the slots that its running ones may not. mu is held.
-func (e *endpoint) brisk(now time.Time) bool {
-	waiting := len(e.queue)
-	return waiting < e.gate.o.Concurrency && now.Sub(e.progress()) <= briskly && time.Duration(waiting+1)*e.gap <= patience
-}
-
-// progress is when a call ended last, or all room was taken, whichever was later. mu is held.
-func (e *endpoint) progress() time.Time {
-	if e.ended.After(e.full) {
-		return e.ended
-	}
-	return e.full
+// most is how many calls end in a second, as far as is known.
+func (p *pace) most(now time.Time) int {
+	p.roll(now)
+	return max(p.last, p.this)
 }
 
 // resting says whether the breaker or the endpoint's own wish holds a call back. mu is held.
@@ -174,6 +193,7 @@ func (e *endpoint) await(ctx context.Context) bool {
 func (e *endpoint) free() {
 	if len(e.queue) == 0 {
 		e.running--
+		e.busy = e.busy && e.running > e.gate.o.Concurrency/2
 		return
 	}
 	close(e.queue[0])
@@ -187,9 +207,8 @@ func (p pass) leave(v verdict, quietMs int64) {
 	defer e.mu.Unlock()
 	now := time.Now()
 	took := now.Sub(p.began)
-	if e.running >= e.gate.o.Concurrency {
-		e.gap += (now.Sub(e.progress()) - e.gap) / 8
-	}
+	e.pace.roll(now)
+	e.pace.this++
 	e.used, e.ended = now, now
 	e.mean += (took - e.mean) / 8
 	e.free()

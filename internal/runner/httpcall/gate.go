@@ -26,8 +26,8 @@ type GateOptions struct {
 
 // What a gate waits for. Longer pauses are the task's, not the slot's.
 const (
-	patience   = 250 * time.Millisecond // longest wait for another call to the same endpoint to end
-	briskly    = 100 * time.Millisecond // an endpoint that answered so lately, or was not busy before, is worth waiting for
+	briskly    = 500 * time.Millisecond // an endpoint that answered so lately, or was not busy before, is worth waiting for
+	patience   = time.Second            // longest wait for another call to the same endpoint to end
 	postpone   = time.Second            // least pause of a postponed task
 	postponeTo = time.Minute            // longest pause for lack of room
 	probesMost = 3                      // calls of a half-open breaker at once
