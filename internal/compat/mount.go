@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/taskweir/taskweir/internal/httpkit"
 )
@@ -15,7 +16,7 @@ type Surface struct {
 	// Speaks reports whether a request is in this surface's dialect. It is asked at the root only, where another surface
 	// has a route of the same method and path. nil: it takes what no other one does.
 	Speaks func(r *httpkit.Request) bool
-	// Elsewhere renders what has no route below the surface's prefix: an error of kind NotFound or, with code
+	// Elsewhere renders what has no route below the surface's prefix, or at the root below the first part of one of its paths: an error of kind NotFound or, with code
 	// "method_not_allowed", of a path that does not answer the method.
 	Elsewhere func(r *httpkit.Request, err error) httpkit.Response
 }
@@ -45,6 +46,44 @@ func Mount(e *httpkit.Engine, atRoot []string, surfaces ...Surface) {
 	}
 	for _, at := range order {
 		e.Handle(choose(shared[at]))
+	}
+	elsewhereAtRoot(e, atRoot, surfaces)
+}
+
+// elsewhereAtRoot lets surfaces answer at the root what has no route but begins as one of their paths does: "/task/…".
+func elsewhereAtRoot(e *httpkit.Engine, atRoot []string, surfaces []Surface) {
+	sharing := map[string][]Surface{}
+	var order []string
+	for _, s := range surfaces {
+		if !slices.Contains(atRoot, s.Name) {
+			continue
+		}
+		for _, r := range s.Routes {
+			first, _, _ := strings.Cut(strings.TrimPrefix(r.Path, "/"), "/")
+			if of := sharing[first]; first == "" || len(of) > 0 && of[len(of)-1].Name == s.Name {
+				continue
+			}
+			if sharing[first] == nil {
+				order = append(order, first)
+			}
+			sharing[first] = append(sharing[first], s)
+		}
+	}
+	for _, first := range order {
+		of := sharing[first]
+		e.Elsewhere("/"+first, func(r *httpkit.Request, err error) httpkit.Response {
+			for _, s := range of {
+				if s.Speaks != nil && s.Speaks(r) {
+					return s.Elsewhere(r, err)
+				}
+			}
+			for _, s := range of {
+				if s.Speaks == nil {
+					return s.Elsewhere(r, err)
+				}
+			}
+			return of[0].Elsewhere(r, err)
+		})
 	}
 }
 

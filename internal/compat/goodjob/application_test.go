@@ -186,12 +186,16 @@ func TestWhatIsElsewhere(t *testing.T) {
 		{"POST", "/goodjob/task/push", `{"code":404,"data":{},"message":"Not Found."}`},
 		{"GET", "/goodjob/application", `{"code":405,"data":{},"message":"Method Not Allowed."}`},
 		{"PUT", "/goodjob/task/detail", `{"code":405,"data":{},"message":"Method Not Allowed."}`},
+		{"POST", "/task/push", `{"code":404,"data":{},"message":"Not Found."}`},
+		{"GET", "/application", `{"code":405,"data":{},"message":"Method Not Allowed."}`},
 	} {
 		if a := w.send(c.method, c.path, "", nil); a.status != 200 || a.body != c.want {
 			t.Errorf("%s %s: %d %s", c.method, c.path, a.status, a.body)
 		}
 	}
-	if r := w.sendRaw("GET", "/goodjobs", "", nil); r.Code != 404 || !strings.Contains(r.Header().Get("Content-Type"), "problem") {
-		t.Errorf("%d %s", r.Code, r.Body)
+	for _, path := range []string{"/goodjobs", "/tasks", "/v1/nothing", "/nothing"} {
+		if r := w.sendRaw("GET", path, "", nil); r.Code != 404 || !strings.Contains(r.Header().Get("Content-Type"), "problem") {
+			t.Errorf("%s: %d %s", path, r.Code, r.Body)
+		}
 	}
 }
