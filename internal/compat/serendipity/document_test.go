@@ -278,7 +278,7 @@ func TestInput(t *testing.T) {
 	s.do("POST", "/task/create", `{"taskNo":"h","name":"n","timeout":1,"content":"\"`+strings.Repeat("x", 257<<10)+`\""}`).want(t, 1, "任务内容 不能超过 262144 字节")
 	for _, path := range []string{"/task/detail", "/task/cancel"} {
 		for _, body := range []string{`{}`, `{"coroutine_id":"abc"}`, `{"coroutine_id":0}`, `{"coroutine_id":-5}`, `{"coroutine_id":1.5}`, `{"coroutine_id":[1]}`, `{"id":"1 OR 1=1"}`,
-			`{"coroutine_id":99999999999999999999}`, `{"coroutine_id":1,"id":"x"}`, `{"coroutine_id":`} {
+			`{"coroutine_id":99999999999999999999}`, `{"coroutine_id":1,"id":"x"}`, `{"id":1,"task_id":2}`, `{"id":1,"task_id":"x"}`, `{"coroutine_id":`} {
 			s.do("POST", path, body).want(t, 1, "参数错误!")
 		}
 		s.do("POST", path+"?coroutine_id=5", `{}`).want(t, 1, "参数错误!") // a POST's parameters are its body
@@ -383,5 +383,32 @@ func TestAnAppThatMoves(t *testing.T) {
 	id := moved.create(`{"taskNo":"m","content":"{}","name":"n","timeout":1000,"runtime":"2030-01-01 08:00:00"}`)
 	if d := moved.detail(fmt.Sprintf("id=%d", id)); d.Task == nil || d.Task.Step != 7 {
 		t.Errorf("%+v", d.Task)
+	}
+}
+
+// Of fifty who create the same task at the same moment one does; the others are told so, whatever becomes of it.
+func TestTheSameTaskFiftyTimesAtOnce(t *testing.T) {
+	s := newShop(t, newStandalone(t, nil).URL()+"/serendipity", "")
+	for round, runtime := range []string{`"2030-01-01 08:00:00"`, `null`} { // one that waits, one that runs and ends meanwhile
+		body := fmt.Sprintf(`{"taskNo":"once%d","content":"{}","name":"n","timeout":5000,"runtime":%s}`, round, runtime)
+		answers := make(chan string, 50)
+		for range cap(answers) {
+			go func() { answers <- s.do("POST", "/task/create", body).raw }()
+		}
+		made := 0
+		for range cap(answers) {
+			switch raw := <-answers; {
+			case strings.HasPrefix(raw, `{"code":0,"msg":"ok!","data":{"taskId":`):
+				made++
+			case raw != `{"code":1,"msg":"请勿重复提交!","data":[]}`:
+				t.Error(raw)
+			}
+		}
+		if made != 1 {
+			t.Errorf("made %d times", made)
+		}
+	}
+	if got := s.callbacks(1); len(got) != 1 {
+		t.Errorf("%d callbacks", len(got))
 	}
 }

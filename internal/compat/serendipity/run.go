@@ -3,6 +3,7 @@ package serendipity
 import (
 	"context"
 
+	"github.com/taskweir/taskweir/internal/compat"
 	"github.com/taskweir/taskweir/internal/httpkit"
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -29,10 +30,7 @@ func (a *api) named(ctx context.Context, c call) (r run, err error) {
 	if err != nil {
 		return r, err
 	}
-	id, byID, err := number(c.params.Get("id"))
-	if err == nil && !byID {
-		id, byID, err = number(c.params.Get("task_id"))
-	}
+	id, byID, err := taskNamed(c.params)
 	if err != nil {
 		return r, err
 	}
@@ -55,6 +53,20 @@ func (a *api) named(ctx context.Context, c call) (r run, err error) {
 	now, runs := r.running()
 	r.known = !byAttempt || runs && now == attempt
 	return r, nil
+}
+
+// taskNamed reads id, or task_id as /nsq/publish calls it, or both, which must agree.
+func taskNamed(p compat.Params) (id int64, given bool, err error) {
+	for _, name := range [...]string{"id", "task_id"} {
+		n, there, err := number(p.Get(name))
+		if err != nil || given && there && n != id {
+			return 0, true, refusal(textBadParams)
+		}
+		if there {
+			id, given = n, true
+		}
+	}
+	return id, given, nil
 }
 
 func unlessMissing(err error) error {
