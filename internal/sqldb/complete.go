@@ -91,7 +91,7 @@ func (s *Store) notAwaited(ctx context.Context, t tx, row *task.Task, c *task.Co
 }
 
 // endAwaiting ends the attempt of a locked row that awaits completion: the row, its attempt, result, bell and everything that an end
-// brings with it. It gives the bell of a retry, and sets row.State to where the task went.
+// brings with it. It gives the bell of a retry, and sets row.State to where the task went. The 202 of its call is no part of why it failed.
 func (s *Store) endAwaiting(ctx context.Context, t tx, row *task.Task, res *task.Result, bellID, now int64, set *statSet) (*task.Bell, error) {
 	body, err := readBody(ctx, t, row.ID)
 	if err != nil {
@@ -141,8 +141,7 @@ func (s *Store) endAwaiting(ctx context.Context, t tx, row *task.Task, res *task
 		return bell, nil
 	}
 	return nil, s.terminateInto(ctx, t, now, []ending{{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID, state: next.To,
-		reason: next.Reason, flags: flags, unique: body.Head.Unique(row.AppID), errCode: res.ErrCode, errMessage: res.ErrMessage,
-		httpStatus: row.HTTPStatus}}, set)
+		reason: next.Reason, flags: flags, unique: body.Head.Unique(row.AppID), errCode: res.ErrCode, errMessage: res.ErrMessage}}, set)
 }
 
 // endAttempt closes the row of an attempt that awaited its completion, and drops its deadline bell when it lists nothing else. (The

@@ -347,6 +347,9 @@ func TestEveryEndIsAnnouncedOnce(t *testing.T) {
 					d.FinishedAt == "" || es[0].Event.Timestamp != d.FinishedAt || es[0].Event.Type != "task."+d.State {
 					t.Errorf("%+v", es[0])
 				}
+				if d.Error != nil && d.Error.HTTPStatus == 202 {
+					t.Error("it failed with the status of the answer that handed it over")
+				}
 				if d.State == "succeeded" && string(d.Result) != `"done"` {
 					t.Errorf("result %s", d.Result)
 				}
