@@ -153,6 +153,9 @@ func (a *api) identify(ctx context.Context, r *httpkit.Request) (who control.Pri
 		if err := a.onceOnly(ctx, r, &p, app.Principal.App.ID); err != nil {
 			return who, err
 		}
+		if !a.inTime(at, strict) { // its body came so slowly that its nonce may have been forgotten since it was used
+			return who, errUnauthorized
+		}
 	}
 	return app.Principal, nil
 }
