@@ -232,6 +232,30 @@ func TestGoodJobShopOnACluster(t *testing.T) {
 	playShop(t, newShop(t, c.BaseURL+"/goodjob", ""))
 }
 
+// A worker is killed while it waits for a receiver: another one calls it again, once, and the crash costs none of the task's retries.
+func TestGoodJobTaskOfAKilledWorker(t *testing.T) {
+	c := cluster(t)
+	logsOnFailure(t, c.Processes()...)
+	s := newShop(t, c.BaseURL+"/goodjob", "")
+	victim, other := c.Workers[0], c.Workers[1]
+	if err := other.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	id := s.create(nil, "slow once")
+	content := s.detail(id).Content
+	eventually(t, 10*time.Second, "the callback runs", func() bool { return len(s.calls(content)) == 1 })
+	if err := other.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	victim.Kill()
+	d := s.reaches(id, 2, 30*time.Second)
+	calls := s.calls(content)
+	if len(calls) != 2 || calls[1].Retry != "0" || len(d.Logs) != 2 || d.Logs[0].Retry != 1 || d.Logs[0].Remark != "执行节点异常,任务已重新投递!" ||
+		d.Logs[1].Retry != 2 || d.Logs[1].Remark != "success" {
+		t.Errorf("%d calls, %+v", len(calls), d)
+	}
+}
+
 func playShop(t *testing.T, s *shop) {
 	t.Run("create, callback, detail", s.playSuccess)
 	t.Run("a time of its own", s.playDelayed)
@@ -347,6 +371,12 @@ func (s *shop) playRefusals(t *testing.T) {
 	s.must("nonce=once-only-1:detail", map[string]any{"taskId": id}, nil)
 	s.refused("nonce=once-only-1:detail", map[string]any{"taskId": id}, "请勿重复提交！")
 	s.refused("nonce=short:detail", map[string]any{"taskId": id}, "随机字符串不能小于6位！")
+	for _, ahead := range []string{"at=-290:", "at=290:"} {
+		s.must(ahead+"detail", map[string]any{"taskId": id}, nil)
+	}
+	for _, ahead := range []string{"at=-305:", "at=310:", "at=-28800:"} {
+		s.refused(ahead+"detail", map[string]any{"taskId": id}, "请求时间与系统偏差过大！")
+	}
 	s.refused("detail", map[string]any{"taskId": "999999999"}, "没有找到相任务记录!")
 	s.refused("abort", map[string]any{"taskId": "x"}, "任务信息获取失败!")
 	s.refused("retry", map[string]any{"taskId": "04479d0a8ec8a5784cfededf7de970c5"}, "任务ID输入有误!")

@@ -1,7 +1,8 @@
 <?php
 // A GoodJob client, written from the document alone, as a PHP shop has it. Usage: client.php BASE APP_KEY SECRET COMMAND JSON
 // where JSON holds the parameters. It prints the answer. Commands: application, create, abort, retry, detail; "json:" before
-// a command sends JSON, "get:" sends the parameters in the query, "nonce=…:" uses that random string.
+// a command sends JSON, "get:" sends the parameters in the query, "nonce=…:" uses that random string, "at=…:" has a clock that is
+// so many seconds ahead.
 date_default_timezone_set('Asia/Shanghai');
 
 function sign(array $params, array $headers, string $secret): string
@@ -33,12 +34,15 @@ $params = json_decode($json, true, 512, JSON_THROW_ON_ERROR);
 $type = 'application/x-www-form-urlencoded';
 $method = 'POST';
 $nonce = substr(str_shuffle('abcdefghijklmnopqrstuvwxyz0123456789'), 0, 12);
-while (preg_match('/^(json|get|nonce=([^:]+)):(.*)$/', $command, $m)) {
-    $command = $m[3];
+$time = time();
+while (preg_match('/^(json|get|nonce=([^:]+)|at=(-?\d+)):(.*)$/', $command, $m)) {
+    $command = $m[4];
     if ($m[1] === 'json') {
         $type = 'application/json';
     } elseif ($m[1] === 'get') {
         $method = 'GET';
+    } elseif ($m[3] !== '') {
+        $time += (int) $m[3];
     } else {
         $nonce = $m[2];
     }
@@ -51,7 +55,7 @@ if (isset($params['inSeconds'])) {
 $uri = $command === 'application' ? '/application' : "/task/$command";
 $headers = [];
 if ($command !== 'application') {
-    $headers = ['app_key' => $appKey, 'nonce_str' => $nonce, 'timestamp' => date('Y-m-d H:i:s'), 'version' => '1.0'];
+    $headers = ['app_key' => $appKey, 'nonce_str' => $nonce, 'timestamp' => date('Y-m-d H:i:s', $time), 'version' => '1.0'];
     $headers['signature'] = sign($params, $headers, $secret);
 }
 $body = '';
