@@ -20,23 +20,24 @@ type shelf struct {
 	m     *memStore
 	clock Clock
 
-	mu      sync.Mutex
-	nextID  int64
-	rows    map[int64]schedule.Row
-	slots   map[slotKey]schedule.Slot
-	tasks   map[int64]shelfTask
-	open    map[int64]map[int64]bool // by schedule: runs that have not ended
-	ended   []schedule.Run
-	refuse  map[int64]error // schedules that no transaction may hold
-	reads   int             // calls of DueSchedules
-	calls   int             // all calls
-	fires   int             // transactions
-	whole   int             // definitions read
-	settled int
-	piled   bool                       // a slot replaces more runs than its transaction ends
-	rests   int                        // calls of EndPrevious
-	wasHeld map[slotKey]bool           // slots that waited for a run
-	waiting map[int64]map[slotKey]bool // by schedule: slots that wait now
+	mu       sync.Mutex
+	nextID   int64
+	rows     map[int64]schedule.Row
+	slots    map[slotKey]schedule.Slot
+	tasks    map[int64]shelfTask
+	open     map[int64]map[int64]bool // by schedule: runs that have not ended
+	ended    []schedule.Run
+	refuse   map[int64]error // schedules that no transaction may hold
+	reads    int             // calls of DueSchedules
+	calls    int             // all calls
+	fires    int             // transactions
+	releases int             // … of ReleaseSlot
+	whole    int             // definitions read
+	settled  int
+	piled    bool                       // a slot replaces more runs than its transaction ends
+	rests    int                        // calls of EndPrevious
+	wasHeld  map[slotKey]bool           // slots that waited for a run
+	waiting  map[int64]map[slotKey]bool // by schedule: slots that wait now
 }
 
 type slotKey struct{ id, origin, at int64 }
@@ -268,20 +269,25 @@ func (h *shelf) set(s schedule.Slot) {
 	}
 }
 
-func (h *shelf) ReleaseSlot(_ context.Context, f *schedule.Fire) (w schedule.Written, err error) {
+func (h *shelf) ReleaseSlot(_ context.Context, fires ...*schedule.Fire) (w schedule.Written, err error) {
 	unlock, err := h.lock()
 	if err != nil {
 		return w, err
 	}
 	defer unlock()
-	if err := h.refuse[f.ID]; err != nil {
-		return w, err
+	for _, f := range fires {
+		if err := h.refuse[f.ID]; err != nil {
+			return w, err
+		}
 	}
-	s := &f.Shots[0]
-	held, r := h.held(f.ID), h.rows[f.ID]
-	f.Lost = len(held) == 0 || held[0] != slotKey{f.ID, s.Origin, s.At} || len(h.open[f.ID]) > 0 || r.Version != f.Version || r.Pause != 0
-	if !f.Lost {
-		h.put(f, s, &w)
+	h.releases++
+	for _, f := range fires {
+		s := &f.Shots[0]
+		held, r := h.held(f.ID), h.rows[f.ID]
+		f.Lost = len(held) == 0 || held[0] != slotKey{f.ID, s.Origin, s.At} || len(h.open[f.ID]) > 0 || r.Version != f.Version || r.Pause != 0
+		if !f.Lost {
+			h.put(f, s, &w)
+		}
 	}
 	return w, nil
 }
@@ -337,6 +343,30 @@ func (h *shelf) EndedRuns(_ context.Context, limit int) ([]schedule.Run, error) 
 	}
 	defer unlock()
 	return slices.Clone(h.ended[:min(limit, len(h.ended))]), nil
+}
+
+func (h *shelf) SettleQuiet(_ context.Context, runs []schedule.Run) (left []schedule.Run, err error) {
+	unlock, err := h.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	counts := map[int64]bool{}
+	for _, run := range runs {
+		if err := h.refuse[run.ScheduleID]; err != nil {
+			return nil, err
+		}
+		counts[run.ScheduleID] = counts[run.ScheduleID] || run.State == task.Failed || run.State == task.Succeeded && h.rows[run.ScheduleID].Failures > 0
+	}
+	for _, run := range runs {
+		if i := slices.Index(h.ended, run); i >= 0 && !counts[run.ScheduleID] {
+			h.ended = slices.Delete(h.ended, i, i+1)
+			h.settled++
+		} else if i >= 0 {
+			left = append(left, run)
+		}
+	}
+	return left, nil
 }
 
 func (h *shelf) Settle(_ context.Context, id int64, runs []schedule.Run, most int) (paused bool, err error) {

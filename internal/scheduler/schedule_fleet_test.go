@@ -63,11 +63,18 @@ func (m *mortal) Fire(ctx context.Context, fires []*schedule.Fire) (schedule.Wri
 	return w, err
 }
 
-func (m *mortal) ReleaseSlot(ctx context.Context, f *schedule.Fire) (schedule.Written, error) {
+func (m *mortal) ReleaseSlot(ctx context.Context, fires ...*schedule.Fire) (schedule.Written, error) {
 	if err := m.alive(); err != nil {
 		return schedule.Written{}, err
 	}
-	return m.shelf.ReleaseSlot(ctx, f)
+	return m.shelf.ReleaseSlot(ctx, fires...)
+}
+
+func (m *mortal) SettleQuiet(ctx context.Context, runs []schedule.Run) ([]schedule.Run, error) {
+	if err := m.alive(); err != nil {
+		return nil, err
+	}
+	return m.shelf.SettleQuiet(ctx, runs)
 }
 
 func (m *mortal) Settle(ctx context.Context, id int64, runs []schedule.Run, most int) (bool, error) {

@@ -19,9 +19,9 @@ type ScheduleStore interface {
 	// was changed meanwhile is left out (Lost). Slots that have a row are left as they are. What is admitted (schedule.Admit)
 	// is decided inside, under the schedules' locks; outcomes and task ids of the shots are set to what was written.
 	Fire(ctx context.Context, fires []*schedule.Fire) (schedule.Written, error)
-	// ReleaseSlot starts held slots: the shot's slot must be the oldest held one of its schedule and nothing of the schedule may
-	// be running or waiting, or the fire is Lost.
-	ReleaseSlot(ctx context.Context, f *schedule.Fire) (schedule.Written, error)
+	// ReleaseSlot starts held slots, one of each of some schedules: the shot's slot must be the oldest held one of its schedule and nothing of
+	// the schedule may be running or waiting, or the fire is Lost.
+	ReleaseSlot(ctx context.Context, fires ...*schedule.Fire) (schedule.Written, error)
 	// EndPrevious ends a bounded number of runs that a slot replaces (schedule.Written.Rest), from the task id after on; next 0: none is left.
 	EndPrevious(ctx context.Context, rest schedule.Rest, after int64) (cancels []schedule.Cancel, next int64, err error)
 	// Releasable lists the oldest held slot of each schedule (of any shard) that is not paused and has no open run.
@@ -30,6 +30,8 @@ type ScheduleStore interface {
 	HasHeld(ctx context.Context) (bool, error)
 	// EndedRuns lists runs that ended and are not settled yet, in the order of their ends as far as it is known.
 	EndedRuns(ctx context.Context, limit int) ([]schedule.Run, error)
+	// SettleQuiet settles those of some ended runs, of several schedules, that change no schedule, and gives the others.
+	SettleQuiet(ctx context.Context, runs []schedule.Run) (left []schedule.Run, err error)
 	// Settle counts ended runs of one schedule (schedule.AfterRun with maxFailures; 0: no limit) and pauses it at the limit. A run is counted once.
 	Settle(ctx context.Context, scheduleID int64, runs []schedule.Run, maxFailures int) (paused bool, err error)
 }

@@ -3,9 +3,11 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/schedule"
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 const (
@@ -130,21 +132,40 @@ func (p *settling) settle(ctx context.Context) (more bool, err error) {
 	if err != nil || len(runs) == 0 {
 		return false, err
 	}
+	page := len(runs)
+	runs = slices.DeleteFunc(runs, func(r schedule.Run) bool { return p.spoilt.aside(r.ScheduleID, 0, "settle") || !p.mine(r.ScheduleID) })
+	left, err := p.settleQuiet(ctx, runs)
+	if err != nil {
+		return false, err
+	}
 	byID := make(map[int64][]schedule.Run)
-	for _, r := range runs {
+	for _, r := range left {
 		byID[r.ScheduleID] = append(byID[r.ScheduleID], r)
 	}
-	settled := 0
 	for id, runs := range byID {
-		if p.spoilt.aside(id, 0, "settle") || !p.mine(id) {
-			continue
-		}
 		if err := p.settleOne(ctx, id, runs); err != nil {
 			return false, err
 		}
-		settled++
 	}
-	return settled > 0 && len(runs) >= limit, nil
+	return len(runs) > 0 && page >= limit, nil
+}
+
+// settleQuiet settles what changes no schedule, as most runs do, together, and gives the others: all of them when the store refuses something, so
+// that it is found whose fault that is.
+func (p *settling) settleQuiet(ctx context.Context, runs []schedule.Run) ([]schedule.Run, error) {
+	if len(runs) == 0 {
+		return nil, nil
+	}
+	qctx, cancel := p.s.query(ctx)
+	defer cancel()
+	left, err := p.s.o.Schedules.SettleQuiet(qctx, runs)
+	switch {
+	case err == nil:
+		return left, nil
+	case stops(ctx, err):
+		return nil, err
+	}
+	return runs, nil
 }
 
 func (p *settling) settleOne(ctx context.Context, id int64, runs []schedule.Run) error {
@@ -188,11 +209,9 @@ func (p *settling) release(ctx context.Context) (released bool, err error) {
 	if slots, err = p.releasable(ctx); err != nil {
 		return false, err
 	}
-	for _, slot := range slots {
-		if p.spoilt.aside(slot.ScheduleID, 0, "release") || !p.mine(slot.ScheduleID) {
-			continue
-		}
-		ok, err := p.releaseOne(ctx, slot)
+	slots = slices.DeleteFunc(slots, func(s schedule.Slot) bool { return p.spoilt.aside(s.ScheduleID, 0, "release") || !p.mine(s.ScheduleID) })
+	for some := range slices.Chunk(slots, defsRead) {
+		ok, err := p.releaseSome(ctx, some)
 		if err != nil {
 			return false, err
 		}
@@ -207,48 +226,85 @@ func (p *settling) releasable(ctx context.Context) ([]schedule.Slot, error) {
 	return p.s.o.Schedules.Releasable(ctx, releasePage+p.spoilt.count())
 }
 
-// releaseOne fires a slot that waited.
-func (p *settling) releaseOne(ctx context.Context, slot schedule.Slot) (released bool, err error) {
-	ctx, cancel := p.s.query(ctx)
-	defer cancel()
-	fire, err := p.shoot(ctx, slot)
-	if err != nil || fire == nil {
+// releaseSome fires slots that waited, of one schedule each, in one transaction. What the store refuses is cut in halves until the
+// schedule that is at fault is alone, and is set aside.
+func (p *settling) releaseSome(ctx context.Context, slots []schedule.Slot) (released bool, err error) {
+	fires, err := p.shoot(ctx, slots)
+	if err != nil || len(fires) == 0 {
 		return false, err
 	}
-	written, err := p.s.o.Schedules.ReleaseSlot(ctx, fire)
-	switch {
-	case err == nil:
-	case stops(ctx, err):
+	if len(fires) == 1 || bytesOf(fires) <= task.MaxFlushBytes {
+		qctx, cancel := p.s.query(ctx)
+		written, err := p.s.o.Schedules.ReleaseSlot(qctx, fires...)
+		cancel()
+		switch {
+		case err == nil:
+			return p.released(fires, written), nil
+		case stops(ctx, err):
+			return false, err
+		case len(slots) == 1:
+			p.spoilt.note(slots[0].ScheduleID, 0, "release", err)
+			return false, nil
+		}
+	}
+	half := len(slots) / 2
+	first, err := p.releaseSome(ctx, slots[:half])
+	if err != nil {
 		return false, err
-	default:
-		p.spoilt.note(slot.ScheduleID, 0, "release", err)
-		return false, nil
 	}
-	p.spoilt.well(slot.ScheduleID, "release")
-	if !fire.Lost {
-		p.s.wrote([]*schedule.Fire{fire}, written, false)
-	}
-	return !fire.Lost, nil
+	second, err := p.releaseSome(ctx, slots[half:])
+	return first || second, err
 }
 
-// shoot makes the task of a slot that waited; nil when its schedule is gone or cannot be understood.
-func (p *settling) shoot(ctx context.Context, slot schedule.Slot) (*schedule.Fire, error) {
-	rows, err := p.defs.load(ctx, []int64{slot.ScheduleID}, func(r schedule.Row, err error) {
+func bytesOf(fires []*schedule.Fire) (n int) {
+	for _, f := range fires {
+		if sub := f.Shots[0].Sub; sub != nil {
+			n += len(sub.Body)
+		}
+	}
+	return n
+}
+
+// released does what a release leaves to do.
+func (p *settling) released(fires []*schedule.Fire, written schedule.Written) (any bool) {
+	for _, f := range fires {
+		p.spoilt.well(f.ID, "release")
+		any = any || !f.Lost
+	}
+	p.s.wrote(fires, written, false)
+	return any
+}
+
+// shoot makes the tasks of slots that waited; those whose schedule is gone or cannot be understood are left out.
+func (p *settling) shoot(ctx context.Context, slots []schedule.Slot) ([]*schedule.Fire, error) {
+	ctx, cancel := p.s.query(ctx)
+	defer cancel()
+	ids := make([]int64, len(slots))
+	of := make(map[int64]schedule.Slot, len(slots))
+	for i, s := range slots {
+		ids[i], of[s.ScheduleID] = s.ScheduleID, s
+	}
+	rows, err := p.defs.load(ctx, ids, func(r schedule.Row, err error) {
 		p.spoilt.note(r.ID, 0, "release", fmt.Errorf("its definition: %w", err))
 	})
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	row := rows[0]
-	table := p.defs.get(row.ID, row.Version)
-	if table == nil {
-		return nil, nil
-	}
-	id, err := p.s.o.Schedules.TaskIDs(ctx, 1)
+	id, err := p.s.o.Schedules.TaskIDs(ctx, len(rows))
 	if err != nil {
 		return nil, err
 	}
-	slot.Outcome, slot.FiredAt = schedule.Fired, p.s.o.Clock.Now()
-	return &schedule.Fire{ID: row.ID, Version: row.Version, AppID: row.AppID, From: row.NextAt, Next: row.NextAt, Keep: true, Overlap: table.Overlap,
-		Tracked: table.Tracked(), Shots: []schedule.Shot{table.Shot(&row, slot, id)}}, nil
+	fires := make([]*schedule.Fire, 0, len(rows))
+	for i := range rows {
+		row := &rows[i]
+		table := p.defs.get(row.ID, row.Version)
+		if table == nil {
+			continue
+		}
+		slot := of[row.ID]
+		slot.Outcome, slot.FiredAt = schedule.Fired, p.s.o.Clock.Now()
+		fires = append(fires, &schedule.Fire{ID: row.ID, Version: row.Version, AppID: row.AppID, From: row.NextAt, Next: row.NextAt, Keep: true,
+			Overlap: table.Overlap, Tracked: table.Tracked(), Shots: []schedule.Shot{table.Shot(row, slot, id+int64(i))}})
+	}
+	return fires, nil
 }

@@ -382,6 +382,39 @@ func cancelPreviousSignals(t *testing.T, piled bool) {
 	})
 }
 
+// Runs that end together are followed together: a few transactions for all schedules, and one that the store refuses does not
+// keep the others.
+func TestManySlotsAreReleasedTogether(t *testing.T) {
+	inFleet(t, hostClock{}, func(t *testing.T, fl *fleet) {
+		var ids []int64
+		for range 60 {
+			ids = append(ids, fl.h.add(t, everyMs(2000, overlap(schedule.Queue))).ID)
+		}
+		fl.start()
+		time.Sleep(5 * time.Second) // each has a run, and a slot that waits for it
+		fl.h.mu.Lock()
+		fl.h.refuse[ids[7]] = errors.New("refused")
+		before := fl.h.releases
+		fl.h.mu.Unlock()
+		for _, id := range ids {
+			if fl.h.end(id, task.Succeeded) != 1 {
+				t.Fatalf("schedule %d has no run", id)
+			}
+		}
+		time.Sleep(150 * time.Millisecond)
+		for i, id := range ids {
+			if n := len(fl.h.firedOf(id)); n != 2 && i != 7 {
+				t.Errorf("schedule %d fired %d times", id, n)
+			}
+		}
+		fl.h.mu.Lock()
+		defer fl.h.mu.Unlock()
+		if n := fl.h.releases - before; n > 20 {
+			t.Errorf("%d transactions for 59 slots", n)
+		}
+	})
+}
+
 // A schedule is paused after so many failures in a row; what was held does not start.
 func TestFailuresPause(t *testing.T) {
 	testkit.Says(t, "With `maxConsecutiveFailures: 3` the third failed run in a row pauses the schedule, with `pausedReason: failures`; a run that succeeds sets the count to 0, a cancelled one changes nothing.")

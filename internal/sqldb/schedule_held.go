@@ -46,16 +46,20 @@ func (s *Store) Releasable(ctx context.Context, limit int) (out []schedule.Slot,
 	return out, err
 }
 
-var errOneShot = errors.New("release a slot: one shot of one schedule")
+var errOneShot = errors.New("release slots: one shot of each of some schedules")
 
-// ReleaseSlot starts a held slot, or makes it failed when its shot says so. The fire is Lost when the schedule has another
-// version, is paused or has an open run, and when the slot is not its oldest held one.
-func (s *Store) ReleaseSlot(ctx context.Context, one *schedule.Fire) (schedule.Written, error) {
-	if len(one.Shots) != 1 {
-		return schedule.Written{}, errOneShot
+// ReleaseSlot starts held slots of several schedules, one of each, or makes them failed when their shots say so: one transaction.
+// A fire is Lost when its schedule has another version, is paused or has an open run, and when the slot is not its oldest
+// held one.
+func (s *Store) ReleaseSlot(ctx context.Context, fires ...*schedule.Fire) (schedule.Written, error) {
+	seen := make(map[int64]bool, len(fires))
+	for _, one := range fires {
+		if len(one.Shots) != 1 || seen[one.ID] {
+			return schedule.Written{}, errOneShot
+		}
+		one.Keep, seen[one.ID] = true, true
 	}
-	one.Keep = true
-	f, err := s.newFiring(ctx, []*schedule.Fire{one})
+	f, err := s.newFiring(ctx, fires)
 	if err != nil {
 		return schedule.Written{}, err
 	}
@@ -65,29 +69,41 @@ func (s *Store) ReleaseSlot(ctx context.Context, one *schedule.Fire) (schedule.W
 // release is the transaction of ReleaseSlot.
 func (f *firing) release(ctx context.Context, t tx) error {
 	f.begin()
-	one := f.fires[0]
-	shot := &one.Shots[0]
-	row, err := f.s.lockSchedule(ctx, t, one.ID)
-	if err != nil {
+	ids := make([]int64, len(f.fires))
+	for i, one := range f.fires {
+		ids[i] = one.ID
+	}
+	var err error
+	if f.rows, err = f.s.lockSchedules(ctx, t, sortedIDs(ids)); err != nil {
 		return err
 	}
-	one.Lost = row.id == 0 || row.version != one.Version || row.pause != schedule.NotPaused
-	if !one.Lost {
-		if one.Lost, err = f.notNext(ctx, t, row, shot); err != nil {
-			return err
+	if err := f.s.countRuns(ctx, t, f.rows); err != nil {
+		return err
+	}
+	var slots []schedule.Slot
+	var keys [][]int64
+	for _, one := range f.fires {
+		row, shot := f.rows[one.ID], &one.Shots[0]
+		one.Lost = row == nil || row.version != one.Version || row.pause != schedule.NotPaused || row.open > 0
+		if !one.Lost {
+			if one.Lost, err = f.notNext(ctx, t, row, shot); err != nil {
+				return err
+			}
+		}
+		if !one.Lost {
+			f.won, keys = append(f.won, one), append(keys, []int64{one.ID, shot.At, shot.Origin})
 		}
 	}
-	if one.Lost {
-		return nil
-	}
-	f.won = append(f.won, one)
 	if err := f.insertTasks(ctx, t); err != nil {
 		return err
 	}
-	if err := f.s.putSlots(ctx, t, []schedule.Slot{shot.Slot}); err != nil {
+	for _, one := range f.won {
+		slots = append(slots, one.Shots[0].Slot)
+	}
+	if err := f.s.putSlots(ctx, t, slots); err != nil {
 		return err
 	}
-	if err := f.s.dropRows(ctx, t, heldRows, [][]int64{{one.ID, shot.At, shot.Origin}}); err != nil {
+	if err := f.s.dropRows(ctx, t, heldRows, keys); err != nil {
 		return err
 	}
 	return f.s.addStats(ctx, t, f.u.now, f.u.writer, &f.set)
@@ -95,9 +111,6 @@ func (f *firing) release(ctx context.Context, t tx) error {
 
 // notNext reports whether it is not a held slot's turn. The schedule is locked.
 func (f *firing) notNext(ctx context.Context, t tx, row *lockedSchedule, shot *schedule.Shot) (bool, error) {
-	if err := f.s.countRuns(ctx, t, map[int64]*lockedSchedule{row.id: row}); err != nil || row.open > 0 {
-		return true, err
-	}
 	not := true
 	query := newText(1).s("SELECT slot_at,origin FROM held_slots WHERE schedule_id=").n(row.id).s(" ORDER BY slot_at,origin LIMIT 1").String()
 	err := forEach(ctx, t, query, func(rows *sql.Rows) error {

@@ -2,6 +2,7 @@ package sqldb_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,48 @@ func TestCancelPreviousOfVeryManyRuns(t *testing.T) {
 		w.outcome("released", release.Shots[0], schedule.Fired)
 		w.must2(first2(w.s.EndPrevious(w.ctx, out.Rest[0], 0)))
 		want(w.t, "open, when no slot waits any more", open(), 1)
+	})
+}
+
+// One transaction releases slots of many schedules, each by the rules of its own.
+func TestReleaseOfManySchedules(t *testing.T) {
+	eachWorld(t, func(w *world) {
+		var fires []*schedule.Fire
+		for i := range 6 {
+			r := w.rule(fmt.Sprint(i), overlap(schedule.Queue))
+			f := w.next(r, 2)
+			out := w.fire(f)
+			r.NextAt = f.Next
+			if i != 1 { // its run has not ended
+				w.finishRun(out, f.Shots[0].TaskID, task.Succeeded)
+			}
+			one := w.shots(w.reread(r), schedule.Planned, f.Shots[1].At)
+			switch i {
+			case 2:
+				one.Version++
+			case 3:
+				one.Shots[0].At++
+			case 4:
+				one.Shots[0].Outcome, one.Shots[0].Sub, one.Shots[0].Detail = schedule.FailedTemplate, nil, "no"
+			}
+			fires = append(fires, one)
+		}
+		slices.Reverse(fires)
+		out, err := w.s.ReleaseSlot(w.ctx, fires...)
+		w.must(err)
+		slices.Reverse(fires)
+		for i, one := range fires {
+			want(w.t, fmt.Sprint(i, " lost"), one.Lost, i >= 1 && i <= 3)
+		}
+		w.outcome("released", fires[0].Shots[0], schedule.Fired)
+		w.outcome("released without a task", fires[4].Shots[0], schedule.FailedTemplate)
+		w.outcome("released too", fires[5].Shots[0], schedule.Fired)
+		want(w.t, "held", w.count("SELECT COUNT(*) FROM held_slots"), 3)
+		want(w.t, "open runs", w.count("SELECT COUNT(*) FROM schedule_runs WHERE state=0"), 3)
+		w.finishRun(out, fires[5].Shots[0].TaskID, task.Succeeded)
+		if _, err := w.s.ReleaseSlot(w.ctx, fires[0], fires[0]); err == nil {
+			w.t.Error("two slots of one schedule were released together")
+		}
 	})
 }
 

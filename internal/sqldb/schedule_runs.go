@@ -108,6 +108,75 @@ func (s *Store) Settle(ctx context.Context, scheduleID int64, runs []schedule.Ru
 	}
 }
 
+// SettleQuiet settles, in one transaction for up to 500 of them, the ended runs that change nothing of their schedules: those that succeeded
+// where nothing failed before, and cancelled ones, of schedules none of whose given runs failed. It gives those that Settle
+// must count.
+func (s *Store) SettleQuiet(ctx context.Context, runs []schedule.Run) (left []schedule.Run, err error) {
+	for len(runs) > 0 {
+		one := quiet{s: s, runs: runs[:min(len(runs), maxList)]}
+		runs = runs[len(one.runs):]
+		for try := 0; ; try++ {
+			if err = s.writeAgain(ctx, one.run); !errors.Is(err, errShort) || try == settleRuns {
+				break
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, one.left...)
+	}
+	return left, nil
+}
+
+// quiet is one transaction of SettleQuiet.
+type quiet struct {
+	s    *Store
+	runs []schedule.Run
+	left []schedule.Run
+}
+
+func (c *quiet) run(ctx context.Context, t tx) error {
+	c.left = nil
+	ids, schedules := make([]int64, len(c.runs)), make([]int64, len(c.runs))
+	for i, r := range c.runs {
+		ids[i], schedules[i] = r.TaskID, r.ScheduleID
+	}
+	rows, err := c.s.lockSchedules(ctx, t, sortedIDs(schedules))
+	if err != nil {
+		return err
+	}
+	var ended []schedule.Run
+	counts := map[int64]bool{} // schedules that one of the runs changes
+	query := newText(len(ids)).s("SELECT task_id,schedule_id,result FROM schedule_runs WHERE task_id IN (").ids(sortedIDs(ids)).s(") AND state=1").String()
+	if err := forEach(ctx, t, query, func(rs *sql.Rows) error {
+		var r schedule.Run
+		err := rs.Scan(&r.TaskID, &r.ScheduleID, &r.State)
+		ended = append(ended, r)
+		row := rows[r.ScheduleID]
+		counts[r.ScheduleID] = counts[r.ScheduleID] || row != nil && (r.State == task.Failed || r.State == task.Succeeded && row.failures > 0)
+		return err
+	}); err != nil {
+		return err
+	}
+	var done []int64
+	for _, r := range ended {
+		if counts[r.ScheduleID] {
+			c.left = append(c.left, r)
+		} else {
+			done = append(done, r.TaskID)
+		}
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	slices.Sort(done)
+	matched, err := t.exec(ctx, newText(len(done)).s("UPDATE schedule_runs").s(c.s.force()).s(" SET state=2 WHERE task_id IN (").ids(done).s(") AND state=1").String())
+	if err == nil && int(matched) != len(done) {
+		err = errShort // one was re-opened since it was read
+	}
+	return err
+}
+
 // settling is one call of Settle.
 type settling struct {
 	s      *Store

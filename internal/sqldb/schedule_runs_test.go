@@ -2,6 +2,7 @@ package sqldb_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -166,6 +167,54 @@ func TestSettle(t *testing.T) {
 		w.must(err)
 		want(w.t, "paused what a person paused", paused, false)
 		want(w.t, "who paused it", w.reread(byHand).Pause, schedule.PausedByUser)
+	})
+}
+
+// Runs that change no schedule are settled together; the others are left to be counted, all of their schedule's.
+func TestSettleQuiet(t *testing.T) {
+	eachWorld(t, func(w *world) {
+		limit := func(d *schedule.Definition) { d.MaxFailures = 3 }
+		well, cancelled, failing, recovering, gone := w.rule("a", limit), w.rule("b", limit), w.rule("c", limit), w.rule("d", limit), w.rule("e", limit)
+		run := func(r *rule, to task.State) int64 {
+			shot, out := w.fireNext(r)
+			w.finishRun(out, shot.TaskID, to)
+			return shot.TaskID
+		}
+		w.must(w.s.Exec(w.ctx, fmt.Sprint("UPDATE schedules SET failures=1 WHERE id=", recovering.ID)))
+		quiet := []int64{run(well, task.Succeeded), run(well, task.Succeeded), run(cancelled, task.Cancelled), run(gone, task.Failed)}
+		loud := []int64{run(failing, task.Succeeded), run(failing, task.Failed), run(recovering, task.Succeeded), run(recovering, task.Cancelled)}
+		w.must(w.s.DeleteSchedule(w.ctx, w.reread(gone).Row, w.now()))
+		ended, err := w.s.EndedRuns(w.ctx, 100)
+		w.must(err)
+		bell, err := w.s.Reopen(w.ctx, 1, quiet[1], true)
+		w.must(err)
+		for range 2 {
+			left, err := w.s.SettleQuiet(w.ctx, ended)
+			w.must(err)
+			var got []int64
+			for _, r := range left {
+				got = append(got, r.TaskID)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, loud) {
+				w.t.Errorf("left %v, want %v", got, loud)
+			}
+		}
+		for i, id := range quiet {
+			state := int64(2)
+			if i == 1 { // re-opened since it was read
+				state = 0
+			}
+			want(w.t, fmt.Sprint("state of quiet ", i), w.run(id)[0], state)
+		}
+		for i, id := range loud {
+			want(w.t, fmt.Sprint("state of loud ", i), w.run(id)[0], 1)
+		}
+		want(w.t, "failures", w.reread(recovering).Failures, 1)
+		w.finishRun(schedule.Written{Bells: []task.Bell{bell}}, quiet[1], task.Failed)
+		left, err := w.s.SettleQuiet(w.ctx, []schedule.Run{{TaskID: quiet[1], ScheduleID: well.ID}})
+		w.must(err)
+		want(w.t, "left of a run that failed the second time", len(left), 1)
 	})
 }
 
