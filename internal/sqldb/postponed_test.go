@@ -33,3 +33,18 @@ func TestPostponedAttemptsAreNotKeptForEver(t *testing.T) {
 		}
 	})
 }
+
+// TestListsDoNotCarryDeliveries: they are up to 32 KiB for each of a hundred attempts, and a receiver says how long they are.
+func TestListsDoNotCarryDeliveries(t *testing.T) {
+	eachFront(t, func(t *testing.T, x *front) {
+		ids := []int64{x.awaited(60_000, nil), x.awaited(60_000, nil)}
+		vs, err := x.s.Views(x.ctx, x.app.ID, ids)
+		x.ok(err)
+		if len(vs) != 2 || len(vs[0].Attempts) != 1 || vs[0].Attempts[0].Delivery != nil || vs[1].Attempts[0].Delivery != nil {
+			t.Errorf("%+v", vs)
+		}
+		if v := x.view(ids[1]); v.Attempts[0].Delivery == nil {
+			t.Error("a single task has lost it")
+		}
+	})
+}

@@ -109,13 +109,17 @@ func (s *Store) fillResults(ctx context.Context, views map[int64]*task.View, ids
 	})
 }
 
-// fillAttempts reads the attempts that have a row and adds the one that lives in the task's own row.
+// fillAttempts reads the attempts that have a row and adds the one that lives in the task's own row. How their calls went is kept
+// of a single task only: of a list of tasks that were tried a hundred times it would be what a receiver wants it to be.
 func (s *Store) fillAttempts(ctx context.Context, views map[int64]*task.View, ids []int64) error {
 	if len(ids) > 0 {
 		err := s.readEach(ctx, newText(len(ids)).s("SELECT task_id,epoch,id,worker_id,started_at,finished_at,outcome,http_status,detail FROM attempts WHERE task_id IN (").
 			ids(ids).s(") ORDER BY task_id,epoch").String(), func(rows *sql.Rows) error {
 			a, err := scanAttempt(rows)
 			if err == nil {
+				if len(ids) > 1 {
+					a.Delivery = nil
+				}
 				views[a.TaskID].Attempts = append(views[a.TaskID].Attempts, a)
 			}
 			return err
