@@ -165,7 +165,7 @@ func (r *Request) readBody() error {
 		limit = min(limit, r.most)
 	}
 	if n > limit {
-		return errBodySize
+		return r.refuseBody()
 	}
 	// Memory and budget follow what arrives, not what is announced: an announcement costs a client nothing.
 	most := n
@@ -191,11 +191,23 @@ func (r *Request) readBody() error {
 		}
 		if err != nil {
 			if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
-				return errBodySize
+				return r.refuseBody()
 			}
 			return errBodyRead
 		}
 	}
+}
+
+// maxRefused is how much is read on of what is too large.
+const maxRefused = 16 << 20
+
+// refuseBody refuses a body that is too large. What still comes is read and forgotten first: a client that is sending when the
+// connection ends sees that it was reset, and not the answer. One that asked whether to send hears it at once.
+func (r *Request) refuseBody() error {
+	if r.Header("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, r.c.Request.Body, maxRefused)
+	}
+	return errBodySize
 }
 
 // hold takes what a body of n bytes costs from the engine's budget. Small ones cost nothing: their number is bounded by
