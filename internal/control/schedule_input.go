@@ -58,6 +58,8 @@ func (s *Service) definition(ctx context.Context, p Principal, in *ScheduleInput
 	d := &schedule.Definition{MaxAgeMs: schedule.DefaultMaxAgeMs}
 	if n := utf8.RuneCountInString(in.Name.V); in.Name.Set && (n < 1 || n > schedule.MaxName || !printable(in.Name.V)) {
 		f.add("name", "length", fmt.Sprintf("must be 1 … %d printable characters", schedule.MaxName))
+	} else if strings.TrimSpace(in.Name.V) != in.Name.V { // some databases take "a" and "a " for the same
+		f.add("name", "pattern", "must not begin or end with a blank")
 	} else if !in.Name.Set {
 		f.required("name")
 	}

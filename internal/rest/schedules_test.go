@@ -244,6 +244,14 @@ func TestScheduleNamesAreUniqueInAnApp(t *testing.T) {
 	})
 }
 
+func TestNamesHaveNoBlanksAtTheirEnds(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{" ", " a", "a "} {
+		w.do("POST", "/v1/schedules", with("name", `"`+name+`"`)).refused(422, "name", "pattern")
+	}
+	w.schedule(with("name", `"a b"`))
+}
+
 func TestCreatingAScheduleIsRepeatable(t *testing.T) {
 	onBoth(t, func(w *world) {
 		first := w.do("POST", "/v1/schedules", yearly, "Idempotency-Key", "k").want(201)
