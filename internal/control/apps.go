@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -223,12 +224,19 @@ func checkURL(s string) string {
 	case u.Fragment != "":
 		return "must not have a fragment"
 	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return "must have a port of 1 … 65535"
+		}
+	}
 	return ""
 }
 
+// printable reports whether a text can be shown as it is, on one line. Beside what Go calls printable that is the space of Chinese and
+// Japanese writing.
 func printable(s string) bool {
 	for _, r := range s {
-		if !unicode.IsPrint(r) {
+		if r != '\u3000' && !unicode.IsPrint(r) {
 			return false
 		}
 	}

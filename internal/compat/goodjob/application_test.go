@@ -22,7 +22,7 @@ func TestApplicationsAreMade(t *testing.T) {
 			body, kind string
 			want       task.Legacy
 		}{
-			{form("appName", "商城 shop", "linkUrl", "https://example.com/a?b=c", "step", "10", "retryTotal", "5", "remark", "订单\n第二行"), "",
+			{form("appName", "商城　shop", "linkUrl", "https://example.com/a?b=c", "step", "10", "retryTotal", "5", "remark", "订单\n第二行"), "",
 				task.Legacy{Surface: Name, Step: 10, RetryTotal: 5, Remark: "订单\n第二行"}},
 			{`{"appName":"x","linkUrl":"http://example.com","step":3600,"retryTotal":"10","remark":"r","callbackHeaderStyle":"underscore"}`, "application/json",
 				task.Legacy{Surface: Name, Step: 3600, RetryTotal: 10, Remark: "r", HeaderStyle: "underscore"}},
@@ -79,6 +79,8 @@ func TestApplicationsWithWrongParameters(t *testing.T) {
 		{"linkUrl", "ftp://example.com/", nameURL + " " + ruleURL},
 		{"linkUrl", "javascript:alert(1)", nameURL + " " + ruleURL},
 		{"linkUrl", "http://", nameURL + " " + ruleURL},
+		{"linkUrl", "http://example.com:65536/", nameURL + " " + ruleURL},
+		{"linkUrl", "http://example.com:0/", nameURL + " " + ruleURL},
 		{"linkUrl", "http://example.com/" + strings.Repeat("a", 200), nameURL + " 不能超过 200 个字符"},
 		{"remark", strings.Repeat("字", 256), nameRemark + " 不能超过 255 个字符"},
 		{"callbackHeaderStyle", "camel", nameStyle + " " + ruleURL},
