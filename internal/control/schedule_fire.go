@@ -233,7 +233,11 @@ func (s *Service) SkipNext(ctx context.Context, p Principal, id int64, guard Gua
 		return schedule.Slot{}, err
 	}
 	var slot schedule.Slot
+	var refused, passed int64 // a slot that could not be taken out, and the NextAt of then
 	_, err := s.change(ctx, p, id, guard, func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+		if row.NextAt == passed { // nobody changed the schedule: the slot was written ahead, and its task was begun or ended since
+			now = max(now, refused)
+		}
 		at, err := s.nextPlanned(ctx, row, t, now)
 		if err != nil {
 			return row, schedule.Written{}, err
@@ -244,6 +248,9 @@ func (s *Service) SkipNext(ctx context.Context, p Principal, id int64, guard Gua
 		}
 		slot = schedule.Slot{ScheduleID: id, Origin: schedule.Planned, At: at, LastAt: at, Count: 1, Outcome: schedule.SkippedByUser, FiredAt: now}
 		got, err := s.schedules.SkipSlot(ctx, row, at, next)
+		if err != nil && at < row.NextAt {
+			refused, passed = at, row.NextAt
+		}
 		return got, schedule.Written{}, err
 	})
 	if err != nil {

@@ -437,6 +437,24 @@ func TestSkippedSlotsStaySkipped(t *testing.T) {
 	})
 }
 
+// A slot that was written ahead and whose task has ended cannot be taken out: the one after is.
+func TestSkipPassesSlotsThatBegan(t *testing.T) {
+	onBoth(t, func(w *world) {
+		s := w.schedule(with("spec", `{"everyMs":1000}`))
+		ahead := w.slots(s.ID)
+		if len(ahead) == 0 {
+			t.Fatal("nothing was written ahead")
+		}
+		for _, slot := range ahead {
+			w.do("POST", "/v1/tasks/"+slot.TaskID.String()+"/cancel", "").want(200)
+		}
+		got := decode[apiv1.Slot](w.do("POST", "/v1/schedules/"+s.ID.String()+"/skip-next", "").want(200))
+		if got.Slot <= ahead[0].Slot || got.Outcome != "skipped" {
+			t.Errorf("%+v was skipped; the last one ahead is %v", got, ahead[0].Slot)
+		}
+	})
+}
+
 func TestTagsOfSchedules(t *testing.T) {
 	w := newWorld(t)
 	a := w.do("POST", "/v1/schedules", yearly).want(201)
