@@ -297,3 +297,51 @@ func (s *swowShop) play() {
 	}
 	s.must("nsq/publish", map[string]any{"task_id": id}, "Ok!")
 }
+
+// What the operator sets, seen by the same PHP: classes that handlers run, the strict mode, a secret that is replaced, and an app
+// that brings its key along. And runs that take too long.
+func TestSerendipityShopInPHPWithSettings(t *testing.T) {
+	t.Parallel()
+	p := standalone(t, testkit.StandaloneOptions{Env: []string{"TASKWEIR_SERENDIPITY_CLASSES=SimpleJob=echo"}})
+	admin := newClient(t, p.BaseURL, p.Key)
+	s := newSwowShop(t, p.BaseURL+"/serendipity")
+	// The result of the class's handler is POSTed like a callback, and tried again like one.
+	id := s.create("", "c1", map[string]any{"content": map[string]any{"class": `\App\Jobs\SimpleJob`, "answers": []string{"not yet", "success"}}})
+	if d := s.reaches(id, 2); len(d.Task.Logs) != 1 {
+		t.Errorf("%+v", d.Task)
+	}
+	eventually(t, 15*time.Second, "the result is delivered", func() bool { return len(s.calls(id)) == 2 })
+	calls := s.calls(id)
+	if data, _ := base64.StdEncoding.DecodeString(calls[1].Data); string(data) != `{"class":"\\App\\Jobs\\SimpleJob","answers":["not yet","success"]}` &&
+		string(data) != `{"answers":["not yet","success"],"class":"\\App\\Jobs\\SimpleJob"}` {
+		t.Errorf("%s", data)
+	}
+	if gap := calls[1].At - calls[0].At; gap < 0.95 {
+		t.Errorf("delivered again after %.3f s", gap)
+	}
+	// The strict mode takes what the client signs, once, and no token.
+	var app struct{ AppKey, SecretKey string }
+	if err := json.Unmarshal([]byte(s.credentials), &app); err != nil {
+		t.Fatal(err)
+	}
+	admin.must(t, "PATCH", "/v1/apps/"+app.AppKey, `{"signatureMode":"strict"}`, nil)
+	s.refused("token:task/create", map[string]any{"taskNo": "t"}, `401 {"code":401,"msg":"UNAUTHORIZED","data":[]}`)
+	s.reaches(s.create("form:", "s1", nil, "success"), 2)
+	// A run that takes too long is tried again step × n after its end, and has failed when the retries are over.
+	slow := s.create("", "slow", map[string]any{"timeout": 250}, "slow")
+	d := s.reaches(slow, 4)
+	if len(d.Task.Logs) != 3 || d.Task.Memo == nil || *d.Task.Memo != "任务执行超时" {
+		t.Errorf("%+v", d.Task)
+	}
+	// The same shop as if it had been another system's: the key and the secret of its code, and another base URL.
+	var moved struct{ ID, CallbackURL string }
+	admin.must(t, "GET", "/v1/apps/"+app.AppKey, "", &moved)
+	const key, secret = "wWt1aSZj2KXMO7fE", "vph1291T6Q6ZK262p2z611922tKBpUj6"
+	admin.must(t, "POST", "/v1/apps", fmt.Sprintf(`{"id":%q,"signingSecret":%q,"name":"moved","callbackUrl":%q}`, key, secret, moved.CallbackURL), nil)
+	s.credentials = fmt.Sprintf(`{"appKey":%q,"secretKey":%q}`, key, secret)
+	raw, _ := json.Marshal(map[string]string{key: secret})
+	if err := os.WriteFile(filepath.Join(s.dir, "secrets.json"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.reaches(s.create("", "m1", nil, "success"), 2)
+}
