@@ -526,6 +526,10 @@ func TestShardsEndWithTheirLease(t *testing.T) {
 			t.Fatal("does not hold all")
 		}
 		m.setDown(true)
+		s.leases.until[3].Store(int64(time.Since(s.start) - 1)) // and the next look, which drops it, hangs
+		if s.leases.mask.Load() != allShards || s.leases.holds(3) || !s.leases.holds(4) {
+			t.Error("holds a shard whose lease is over, or not one whose lease is not")
+		}
 		time.Sleep(7 * time.Second)
 		if s.leases.mask.Load() != 0 {
 			t.Error("still believes to hold shards")

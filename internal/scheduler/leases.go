@@ -23,10 +23,11 @@ type leases struct {
 	s    *Scheduler
 	mask atomic.Uint32 // shards held
 
-	mu      sync.Mutex
-	until   [task.Shards]time.Time
-	seat    int       // -1: none
-	renewAt time.Time // of the next round
+	until [task.Shards]atomic.Int64 // when the lease surely ends, in ns since the scheduler's start
+
+	mu      sync.Mutex // of changes of mask and until
+	seat    int        // -1: none
+	renewAt time.Time  // of the next round
 }
 
 func newLeases(s *Scheduler) *leases {
@@ -37,8 +38,10 @@ func newLeases(s *Scheduler) *leases {
 	return l
 }
 
-// holds reports whether a shard is this scheduler's.
-func (l *leases) holds(shard int) bool { return l.mask.Load()&(1<<shard) != 0 }
+// holds reports whether a shard is this scheduler's. It looks at the time itself: a look at the database that hangs drops nothing.
+func (l *leases) holds(shard int) bool {
+	return l.mask.Load()&(1<<shard) != 0 && (l.s.o.Alone || int64(time.Since(l.s.start)) <= l.until[shard].Load())
+}
 
 // owns reports whether a lane is.
 func (l *leases) owns(laneID int32) bool { return l.holds(task.ShardOf(laneID)) }
@@ -192,7 +195,7 @@ func (l *leases) take(ctx context.Context, shard int) (bool, error) {
 	defer l.mu.Unlock()
 	was := l.mask.Load()
 	if granted {
-		l.until[shard] = before.Add(l.s.o.Intervals.Lease)
+		l.until[shard].Store(int64(before.Add(l.s.o.Intervals.Lease).Sub(l.s.start)))
 		l.mask.Store(was | 1<<shard)
 	} else {
 		l.mask.Store(was &^ (1 << shard))
@@ -217,7 +220,7 @@ func (l *leases) dropExpired(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range task.Shards {
-		if l.holds(i) && now.After(l.until[i]) {
+		if int64(now.Sub(l.s.start)) > l.until[i].Load() {
 			l.mask.Store(l.mask.Load() &^ (1 << i))
 		}
 	}
