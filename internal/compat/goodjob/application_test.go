@@ -152,6 +152,23 @@ func TestSettingsOfAnApplicationChange(t *testing.T) {
 	w.refused(w.call("/task/detail", "taskId", "999"), textDetailMissing)
 }
 
+// An app that has a key and a secret already keeps them, as it has its step and its retries: nothing but a base URL is changed in its code.
+func TestAnAppThatMovesHere(t *testing.T) {
+	w := onSQLite(t)
+	const body = `{"id":"5347838620634821","signingSecret":"vph1291T6Q6ZK262p2z611922tKBpUj6","name":"商城","callbackUrl":"http://127.0.0.1:9/cb",
+		"step":10,"retryTotal":5,"remark":"订单"}`
+	if status := w.v1("POST", "/v1/apps", body, nil); status != 201 {
+		t.Fatal(status)
+	}
+	w.app = application{"5347838620634821", "vph1291T6Q6ZK262p2z611922tKBpUj6"}
+	if d := w.detail(w.create()); d.Step != 10 {
+		t.Errorf("%+v", d)
+	}
+	if status := w.v1("POST", "/v1/apps", body, nil); status != 409 {
+		t.Errorf("a second one with its key: %d", status)
+	}
+}
+
 // A secret that was rotated with an overlap goes on verifying what clients sign, as it goes on signing what receivers get: clients and
 // receivers change when they can.
 func TestAnOldSecretVerifiesForAWhile(t *testing.T) {
