@@ -60,6 +60,8 @@ func (s *Service) definition(ctx context.Context, p Principal, in *ScheduleInput
 		f.add("name", "length", fmt.Sprintf("must be 1 … %d printable characters", schedule.MaxName))
 	} else if strings.TrimSpace(in.Name.V) != in.Name.V { // some databases take "a" and "a " for the same
 		f.add("name", "pattern", "must not begin or end with a blank")
+	} else if n > 0 && strings.Trim(in.Name.V, "0123456789") == "" { // the command line takes either: nobody shall delete another one
+		f.add("name", "pattern", "must not be a number, which would be taken for an id")
 	} else if !in.Name.Set {
 		f.required("name")
 	}
