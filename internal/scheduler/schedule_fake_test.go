@@ -92,6 +92,13 @@ func (h *shelf) edit(id int64, change func(*schedule.Row)) {
 	}
 }
 
+// counts gives how often due schedules, anything, and definitions were read.
+func (h *shelf) counts() (reads, calls, whole int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reads, h.calls, h.whole
+}
+
 func (h *shelf) row(id int64) schedule.Row {
 	h.mu.Lock()
 	defer h.mu.Unlock()

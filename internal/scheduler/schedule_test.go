@@ -450,16 +450,17 @@ func TestSleepingSchedulesCostNothing(t *testing.T) {
 		}
 		s := fl.start(func(o *Options) { o.Alone = true })
 		time.Sleep(5 * time.Second)
-		reads, calls, whole := fl.h.reads, fl.h.calls, fl.h.whole
+		reads, calls, whole := fl.h.counts()
 		time.Sleep(time.Minute)
-		t.Logf("in a minute: %d reads of due schedules, %d calls in all", fl.h.reads-reads, fl.h.calls-calls)
-		if n := fl.h.reads - reads; n > 61 {
+		reads2, calls2, whole2 := fl.h.counts()
+		t.Logf("in a minute: %d reads of due schedules, %d calls in all", reads2-reads, calls2-calls)
+		if n := reads2 - reads; n > 61 {
 			t.Errorf("%d reads in a minute", n)
 		}
-		if n := fl.h.calls - calls; n > 185 {
+		if n := calls2 - calls; n > 185 {
 			t.Errorf("%d calls in a minute", n)
 		}
-		if fl.h.whole != whole || len(s.firing.defs.young) > 0 {
+		if whole2 != whole || len(s.firing.defs.young) > 0 {
 			t.Error("definitions of sleeping schedules were read")
 		}
 	})
