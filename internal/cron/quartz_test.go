@@ -19,7 +19,7 @@ import (
 var (
 	update      = flag.Bool("update", false, "write testdata/quartz.txt anew from the answers of the real Quartz (libquartz2-java and a JDK)")
 	seed        = flag.Uint64("seed", 42, "of the random expressions")
-	expressions = flag.Int("expressions", 4000, "how many random expressions are compared with the real Quartz")
+	expressions = flag.Int("expressions", 2000, "how many random expressions are compared with the real Quartz")
 )
 
 // question is what Quartz is asked.

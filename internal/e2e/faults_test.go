@@ -110,6 +110,14 @@ func says503(t *testing.T, c *client, r *receiver) {
 func nothingLeft(t *testing.T, c *testkit.Cluster) {
 	t.Helper()
 	left := ""
+	defer func() {
+		if !t.Failed() {
+			return
+		}
+		what, err := c.MariaDB.Query(t.Context(), "SELECT t.id, l.queue, t.state, t.epoch, t.failures, t.losses, t.flags, t.holder, t.worker_id, t.due_at - UNIX_TIMESTAMP(NOW(3)) * 1000, b.id, b.direct"+
+			" FROM taskweir.tasks t JOIN taskweir.lanes l ON l.id = t.lane_id LEFT JOIN taskweir.bells b ON b.id = t.holder WHERE t.state IN (1, 2, 3) LIMIT 20")
+		t.Logf("bells, claims, tasks: %s\nid queue state epoch failures losses flags holder worker due bell direct\n%s\n%v", left, what, err)
+	}()
 	eventually(t, 10*time.Second, "no bells and claims are left over", func() bool {
 		var err error
 		left, err = c.MariaDB.Query(t.Context(), "SELECT (SELECT COUNT(*) FROM taskweir.bells), (SELECT COUNT(*) FROM taskweir.claims), (SELECT COUNT(*) FROM taskweir.tasks WHERE state IN (1, 2, 3))")

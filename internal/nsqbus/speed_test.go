@@ -28,11 +28,14 @@ func TestLatencyAtASteadyPace(t *testing.T) {
 // measure publishes n bells at a pace per second and gives the sorted latencies.
 func measure(t testing.TB, b bus, l task.Lane, n, pace int) []time.Duration {
 	sent := make([]atomic.Int64, n+1)
+	var mu sync.Mutex // each connection has a goroutine of its own
 	lat := make([]time.Duration, 0, n)
 	start := time.Now()
 	done := make(chan struct{})
 	in, err := b.src.Open(l, func(d worker.Delivery) {
 		if id := d.Rung().ID; id <= int64(n) {
+			mu.Lock()
+			defer mu.Unlock()
 			lat = append(lat, time.Since(start)-time.Duration(sent[id].Load()))
 			if len(lat) == n {
 				close(done)
