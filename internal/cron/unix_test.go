@@ -140,3 +140,32 @@ func TestForms(t *testing.T) {
 		}
 	}
 }
+
+// The same second by second, where the clock does not change: nothing fires within a minute.
+func TestUnixFiresAsSecondBySecond(t *testing.T) {
+	g := newGenerator(*seed)
+	fired := 0
+	for fired < 500 {
+		expr := g.unixExpression()
+		table, err := Compile(Spec{Cron: expr, Dialect: Unix}, "Asia/Kolkata", Shift, First)
+		if err != nil {
+			if e := err.(*Error); e.Rule == "never" {
+				continue
+			}
+			t.Fatalf("%q: %v", expr, err)
+		}
+		o, loc := newOracle(t, expr), mustLoad(t, "Asia/Kolkata")
+		first := time.Date(2026, time.Month(1+g.IntN(12)), 1+g.IntN(28), g.IntN(24), 0, 17, 0, loc).Unix()
+		last := first + 2*secondsADay
+		var want []int64
+		for at := first; at <= last; at++ {
+			if wall := time.Unix(at, 0).In(loc); wall.Second() == 0 && o.names(wall) {
+				want = append(want, at)
+			}
+		}
+		if got := chain(t, table, first, last); !slices.Equal(got, want) {
+			t.Errorf("%q from %s:\n%s", expr, table.Local(first*1000), diff(table, got, want))
+		}
+		fired += len(want)
+	}
+}
