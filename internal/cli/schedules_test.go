@@ -120,7 +120,7 @@ func TestTriggersAreRepeatedUnderOneKey(t *testing.T) {
 	run(t, f.url, "", "schedules", "trigger", "16").expect(t, ExitOK, "fired, task 7")
 	run(t, f.url, "", "schedules", "backfill", "16", "--from=2026-01-01T00:00:00Z", "--to=2026-01-02T00:00:00Z").expect(t, ExitOK, "backfill 18")
 	run(t, f.url, "", "schedules", "skip-next", "16").expect(t, ExitUnavailable) // it may have happened
-	f.mu.Lock() // the handler of a dropped connection may still be returning
+	f.mu.Lock()                                                                  // the handler of a dropped connection may still be returning
 	defer f.mu.Unlock()
 	if k := f.keys; k[0] == "" || k[0] != k[1] || k[2] == "" || k[2] != k[3] || k[2] == k[0] || k[4] != "" {
 		t.Errorf("keys %q", f.keys)
