@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/taskweir/taskweir/internal/bench"
@@ -45,11 +47,13 @@ type options struct {
 type results struct {
 	Idle    *idle           `json:"idle,omitempty"`
 	Systems []*bench.Report `json:"systems"`
+	// Takeover is measured with the servers.
+	Takeover *takeover `json:"takeover,omitempty"`
 }
 
 var (
 	errUsage = errors.New("-o is markdown or json, -only is standalone or servers")
-	errFate  = errors.New("tasks were lost or started early")
+	errFate  = errors.New("tasks were lost or started early, or slots are missing or doubled")
 )
 
 func run(ctx context.Context, o options) error {
@@ -86,6 +90,19 @@ func measure(ctx context.Context, o options, p testkit.Programs) (*results, erro
 	if o.only != "standalone" {
 		if err := r.servers(ctx, o, p); err != nil {
 			return &r, err
+		}
+		if o.steps == "" || slices.Contains(strings.Split(o.steps, ","), "schedules") {
+			rounds := 3
+			if o.quick {
+				rounds = 1
+			}
+			var err error
+			if r.Takeover, err = measureTakeover(ctx, p, rounds); err != nil {
+				return &r, err
+			}
+			if r.Takeover.Missing > 0 || r.Takeover.Doubled > 0 {
+				return &r, errFate
+			}
 		}
 	}
 	for _, rep := range r.Systems {
@@ -148,6 +165,9 @@ func (r *results) print(o options) error {
 			return err
 		}
 		fmt.Println()
+	}
+	if r.Takeover != nil {
+		r.Takeover.markdown(os.Stdout)
 	}
 	return nil
 }
