@@ -17,6 +17,7 @@ type Submit struct {
 	UniqueScope      string            `json:"uniqueScope,omitempty"`      // default until_finished
 	UniqueWindowMs   *int64            `json:"uniqueWindowMs,omitempty"`   // required with window
 	UniqueOnConflict string            `json:"uniqueOnConflict,omitempty"` // default reject
+	LimitKey         string            `json:"limitKey,omitempty"`         // 1–64 of A-Z a-z 0-9 . _ - : @; shares the limits of its key
 	Labels           map[string]string `json:"labels,omitempty"`           // ≤ 16
 	CompletionURL    string            `json:"completionUrl,omitempty"`    // told, signed, when the task is final
 }
