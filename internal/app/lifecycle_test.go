@@ -6,8 +6,9 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 func TestPartsEndInReverseAndOnce(t *testing.T) {
@@ -25,7 +26,7 @@ func TestPartsEndInReverseAndOnce(t *testing.T) {
 }
 
 func TestAPartThatHangsDoesNotHoldUpTheOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		l := lifecycle{log: slog.New(slog.DiscardHandler)}
 		storeEnded := false
 		hang := make(chan struct{})
@@ -57,7 +58,7 @@ func TestALoopThatFailsIsReported(t *testing.T) {
 }
 
 func TestPartsThatHangShareTheTimeOfAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		l := lifecycle{log: slog.New(slog.DiscardHandler)}
 		hang := make(chan struct{})
 		begun := false

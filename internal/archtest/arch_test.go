@@ -217,6 +217,17 @@ func TestCallsStayInTheirPlace(t *testing.T) {
 	}
 }
 
+// Tests open bubbles through testkit too, which knows what the race detector cannot stand.
+func TestBubblesAreOpenedByTestkit(t *testing.T) {
+	for _, s := range sources(t) {
+		s.selectors(func(pos token.Pos, name string) {
+			if name == "synctest.Test" && s.path != "internal/testkit/bubble.go" {
+				t.Errorf("%s:%d: %s: call testkit.Bubble", s.path, s.fset.Position(pos).Line, name)
+			}
+		})
+	}
+}
+
 // matches reports whether a name is in a space-separated list whose entries may end in *.
 func matches(list, name string) bool {
 	for _, entry := range strings.Fields(list) {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -113,7 +114,7 @@ func due(id int64, lane int32, at int64, tasks int) task.Rung {
 }
 
 func TestDueBellIsRungAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 0)
 		defer g.stop()
 		synctest.Wait()
@@ -128,7 +129,7 @@ func TestDueBellIsRungAtOnce(t *testing.T) {
 }
 
 func TestBellsGatherWhileAPublishRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 10*time.Millisecond)
 		defer g.stop()
 		synctest.Wait()
@@ -147,7 +148,7 @@ func TestBellsGatherWhileAPublishRuns(t *testing.T) {
 }
 
 func TestCreditIsPerLaneAppAndWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 0)
 		defer g.stop()
 		synctest.Wait()
@@ -175,7 +176,7 @@ func TestCreditIsPerLaneAppAndWindow(t *testing.T) {
 }
 
 func TestPausedLaneIsNotRung(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 0)
 		defer g.stop()
 		synctest.Wait()
@@ -191,7 +192,7 @@ func TestPausedLaneIsNotRung(t *testing.T) {
 }
 
 func TestDirectBellIsRungAtItsInstantNeverBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		for _, off := range []time.Duration{0, 3 * time.Millisecond} {
 			g := start(clock{off}, 0)
 			synctest.Wait()
@@ -223,7 +224,7 @@ func TestDirectBellIsRungAtItsInstantNeverBefore(t *testing.T) {
 }
 
 func TestAnInstantGoesOutInSalvosWithASmallOneFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 0)
 		defer g.stop()
 		synctest.Wait()
@@ -252,7 +253,7 @@ func TestAnInstantGoesOutInSalvosWithASmallOneFirst(t *testing.T) {
 }
 
 func TestHoldsABoundedNumber(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 0)
 		defer g.stop()
 		synctest.Wait()
@@ -277,7 +278,7 @@ func TestHoldsABoundedNumber(t *testing.T) {
 }
 
 func TestBrokerGoneWakesTheOwnerAndComesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 0)
 		defer g.stop()
 		synctest.Wait()
@@ -297,7 +298,7 @@ func TestBrokerGoneWakesTheOwnerAndComesBack(t *testing.T) {
 }
 
 func TestNothingIsHeldOrRungWhenNotRunning(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		g := start(clock{}, 0)
 		synctest.Wait()
 		g.Ring(due(1, 1, nowMs()+500, 1))
@@ -353,7 +354,7 @@ func TestInstantOnTheRealClock(t *testing.T) {
 }
 
 func TestTableFollowsTheDatabase(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var fault error
 		loads := 0

@@ -39,6 +39,8 @@ type Config struct {
 	// ClusterKey signs the messages between processes. Always set in split processes; standalone makes a missing one.
 	ClusterKey Secret
 
+	// Context names a server and key that the command line keeps; empty: the one in use, if any (CLI).
+	Context string
 	// URL is the base address of the API (CLI), without a trailing slash.
 	URL string
 	// APIKey is the credential of the CLI.

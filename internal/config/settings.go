@@ -251,6 +251,11 @@ func Settings() []Setting {
 			set:      func(c *Config, t string) error { return parseOneOf(&c.Log.Format, t, "text", "json") },
 		},
 		{
+			Key: "context", Type: "text", Roles: CLI, Range: "a name that `taskweir context set` made",
+			Doc: "Named server and API key for the command line, instead of `url` and `api_key`. Without any of them: the one that `taskweir context use` chose.",
+			set: func(c *Config, t string) error { c.Context = t; return nil },
+		},
+		{
 			Key: "url", Type: "url", Roles: CLI, Range: "http or https",
 			Doc: "Base address of the API for the command line. Without it: the standalone of the data folder, else `http://127.0.0.1:8080`.",
 			set: func(c *Config, t string) error { return parseBaseURL(&c.URL, t) },

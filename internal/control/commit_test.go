@@ -8,12 +8,12 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -260,7 +260,7 @@ func TestBatchIsCutByCountAndBytes(t *testing.T) {
 }
 
 func TestCredentialsAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		var c credentials
 		c.put([32]byte{1}, me, nil)
 		time.Sleep(credentialTTL - time.Millisecond)
@@ -286,7 +286,7 @@ func TestGuessesDoNotPushKeysOut(t *testing.T) {
 }
 
 func TestOnePollerForAllWhoWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		s := &shelf{held: map[int64]task.State{}}
 		for id := range int64(300) {
 			s.held[id] = task.Running

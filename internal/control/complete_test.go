@@ -3,10 +3,10 @@ package control
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 // handing is a store with one running attempt that is handed over when a test says so.
@@ -58,7 +58,7 @@ func TestACompletionWaitsForItsAttemptWithoutLocks(t *testing.T) {
 		after time.Duration
 		code  string
 	}{{200 * time.Millisecond, ""}, {0, "attempt_running"}, {time.Minute, "attempt_running"}} {
-		synctest.Test(t, func(t *testing.T) {
+		testkit.Bubble(t, func(t *testing.T) {
 			h := &handing{after: c.after}
 			svc := New(Options{Store: h, Clock: h, Ringer: &bellsRung{}})
 			defer svc.Close(context.Background())
@@ -79,7 +79,7 @@ func TestACompletionWaitsForItsAttemptWithoutLocks(t *testing.T) {
 
 // TestACompletionWhoseCallerLeaves is not told to have failed for a reason of the task's.
 func TestACompletionWhoseCallerLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		h := &handing{}
 		svc := New(Options{Store: h, Clock: h, Ringer: &bellsRung{}})
 		defer svc.Close(context.Background())

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 // server is a database's clock that is ahead of the host's by some time and takes a while to answer.
@@ -35,7 +37,7 @@ func (s *server) ask(context.Context) (int64, error) {
 func (s *server) now() int64 { return time.Now().Add(s.ahead).UnixMicro() }
 
 func TestBestRoundTripWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		s := &server{ahead: -time.Hour, there: []time.Duration{50 * time.Millisecond, time.Millisecond, 20 * time.Millisecond}}
 		c := New(s.ask, nil)
 		if err := c.Sync(t.Context()); err != nil {
@@ -62,7 +64,7 @@ func TestBestRoundTripWins(t *testing.T) {
 }
 
 func TestClockNeverGoesBackForJitter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		s := &server{there: []time.Duration{time.Millisecond}}
 		c := New(s.ask, nil)
 		if err := c.Sync(t.Context()); err != nil {
@@ -88,7 +90,7 @@ func TestClockNeverGoesBackForJitter(t *testing.T) {
 }
 
 func TestClockFollowsADatabaseThatWasSet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		s := &server{there: []time.Duration{time.Millisecond}}
 		c := New(s.ask, nil)
 		for _, ahead := range []time.Duration{0, time.Hour, -time.Hour, 3 * time.Second} {
@@ -104,7 +106,7 @@ func TestClockFollowsADatabaseThatWasSet(t *testing.T) {
 }
 
 func TestRunSyncsAndSurvivesErrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		s := &server{there: []time.Duration{time.Millisecond}, failing: true}
 		c := New(s.ask, nil)
 		if err := c.Sync(t.Context()); err == nil {

@@ -6,13 +6,13 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/taskweir/taskweir/internal/flush"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -135,7 +135,7 @@ func TestAddTakesAllOrNone(t *testing.T) {
 }
 
 func TestCloseWaitsForWhatWasAccepted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		done := 0
 		f := flush.New(flush.Options[item]{Size: size, Flush: func(ctx context.Context, b []item) {
 			time.Sleep(time.Second)
@@ -155,7 +155,7 @@ func TestCloseWaitsForWhatWasAccepted(t *testing.T) {
 }
 
 func TestCloseCutsAFlushShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		var cause error
 		f := flush.New(flush.Options[item]{Size: size, Flush: func(ctx context.Context, b []item) {
 			<-ctx.Done()

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 // bubble runs a test with one scheduler on a store in memory, in virtual time.
 func bubble(t *testing.T, alone bool, f func(t *testing.T, m *memStore, b *broker, s *Scheduler)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m, b := newMemStore(), newBroker()
 		m.addLane(1, "q")
 		m.addApp(1, 1)
@@ -295,7 +296,7 @@ func TestDatabaseGone(t *testing.T) {
 }
 
 func TestStartsWithoutDatabase(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m, b := newMemStore(), newBroker()
 		m.addLane(1, "q")
 		m.setDown(true)
@@ -313,7 +314,7 @@ func TestStartsWithoutDatabase(t *testing.T) {
 
 // 10,000 tasks due in one instant: none early, the first at once, all as fast as they are claimed.
 func TestInstant(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m, b := newMemStore(), newBroker()
 		m.addLane(1, "q")
 		m.addApp(1, 1)
@@ -428,7 +429,7 @@ func TestDeadWorkersTasksRunElsewhere(t *testing.T) {
 }
 
 func TestAloneRescuesAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m, b := newMemStore(), newBroker()
 		m.addLane(1, "q")
 		m.setWorker(alive(7, 8))
@@ -458,7 +459,7 @@ func TestAloneRescuesAtOnce(t *testing.T) {
 }
 
 func TestSchedulersShareShards(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m, b := newMemStore(), newBroker()
 		for id := range int32(16) {
 			m.addLane(id, "q")

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 var errPoisoned = errors.New("a row that cannot be written")
@@ -107,7 +107,7 @@ func (m *memStore) claimsLeft() int {
 
 func poisonedBubble(t *testing.T, schedulers int, f func(t *testing.T, p *poisonedStore)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m := newMemStore()
 		for lane := range int32(40) {
 			m.addLane(lane+1, "q")
@@ -207,7 +207,7 @@ func TestRescueIsPromptAfterALongOutage(t *testing.T) {
 
 // A claim that cannot be released does not fail a start; a database that is away does.
 func TestRecoverDoesNotFailForOneClaim(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m := newMemStore()
 		p := newPoisonedStore(m)
 		p.claims[m.orphans(1)[0]] = true

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/schedule"
@@ -103,7 +102,7 @@ type crewman struct {
 // inFleet runs a test in a bubble with no scheduler yet.
 func inFleet(t *testing.T, clock Clock, f func(t *testing.T, fl *fleet)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m := newMemStore()
 		m.addLane(1, "q")
 		m.addApp(1, 1)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/metrics"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -99,7 +100,7 @@ func (r *rig) expect(id int64, state task.State) fakeTask {
 
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, f)
+	testkit.Bubble(t, f)
 }
 
 type runners = map[string]func(context.Context, Job) task.Result

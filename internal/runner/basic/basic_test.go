@@ -4,15 +4,15 @@ import (
 	"bytes"
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/internal/worker"
 )
 
 func TestSleepObeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		at := time.Now()
 		res := Sleep{}.Run(t.Context(), worker.Job{Payload: []byte(`{"ms": 604800000}`)})
 		if res.Outcome != task.OutcomeSucceeded || res.Body != nil || time.Since(at) != 7*24*time.Hour {

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/outbound"
 	"github.com/taskweir/taskweir/internal/secret"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 // TestCallbackByTheSpecificationAlone computes the signature as Standard Webhooks 1.0 say, without our own package, on the bytes
@@ -106,7 +106,7 @@ func (d *doer) last() string { return d.got[len(d.got)-1] }
 
 // TestAChangedAppIsSeenWithinFiveSeconds: URL, secret, and that there is none.
 func TestAChangedAppIsSeenWithinFiveSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		d := &doer{}
 		store := &apps{app: task.App{ID: 3, CallbackURL: "http://one.test", Secret: []byte(appSecret)}}
 		r := NewCallback(Options{Client: d, Clock: now}, store, plainBox{})
@@ -141,7 +141,7 @@ func TestAChangedAppIsSeenWithinFiveSeconds(t *testing.T) {
 
 // TestDatabaseGone: what is known is used while it is fresh; then attempts wait without being counted, and go on afterwards.
 func TestDatabaseGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		d := &doer{}
 		store := &apps{app: task.App{ID: 3, CallbackURL: "http://one.test", Secret: []byte(appSecret)}}
 		r := NewCallback(Options{Client: d, Clock: now}, store, plainBox{})

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/pkg/signature"
 )
 
@@ -161,7 +161,7 @@ type moving struct{ ms int64 }
 func (m *moving) Now() int64 { return m.ms }
 
 func TestAnOldSecretEndsWhileItIsRemembered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		d := &doer{}
 		clock := &moving{int64(now)}
 		store := &apps{app: task.App{ID: 3, CallbackURL: "http://x.test", Secret: []byte(appSecret), OldSecret: []byte(strings.Repeat("o", 32)), OldSecretUntil: int64(now) + 100}}

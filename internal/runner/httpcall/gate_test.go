@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/metrics"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/internal/worker"
 )
 
@@ -77,7 +78,7 @@ func metric(t *testing.T, m *metrics.Set, state string) string {
 }
 
 func TestTenFailuresInARowOpenABreaker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: always(500)}
 		m := metrics.New("test")
 		r, _ := gated(f, GateOptions{Metrics: m})
@@ -155,7 +156,7 @@ func TestHalfOfTwentyCallsOpenABreaker(t *testing.T) {
 		{"well for long, then nine of ten", time.Second, strings.Repeat("o", 100) + strings.Repeat("offfffffff", 10), 117},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			testkit.Bubble(t, func(t *testing.T) {
 				f := &far{}
 				r, _ := gated(f, GateOptions{})
 				for i := range 200 {
@@ -218,7 +219,7 @@ func TestWhatSaysNothingOfTheEndpoint(t *testing.T) {
 }
 
 func TestRetryAfterPostponesTheEndpoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: func(*http.Request) (int, http.Header, time.Duration) {
 			return 429, http.Header{"Retry-After": {"30"}}, 0
 		}}
@@ -241,7 +242,7 @@ func TestRetryAfterPostponesTheEndpoint(t *testing.T) {
 // TestAHangingEndpointLeavesRoom: its calls take their part of the slots and no more; the others go at once, come again about as
 // often as room can be expected, and one after the other.
 func TestAHangingEndpointLeavesRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: func(r *http.Request) (int, http.Header, time.Duration) {
 			if r.URL.Host == "hangs.test" {
 				return 200, nil, time.Hour
@@ -291,7 +292,7 @@ func TestAHangingEndpointLeavesRoom(t *testing.T) {
 
 // TestABriskEndpointIsWaitedFor: nothing is postponed where calls take milliseconds, and nothing is beyond the limit.
 func TestABriskEndpointIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: func(*http.Request) (int, http.Header, time.Duration) { return 200, nil, 5 * time.Millisecond }}
 		r, _ := gated(f, GateOptions{Concurrency: 8})
 		var wg sync.WaitGroup
@@ -313,7 +314,7 @@ func TestABriskEndpointIsWaitedFor(t *testing.T) {
 
 // TestABurstAfterAPauseIsNotPostponed: neither at an endpoint's first calls nor at those after it was idle.
 func TestABurstAfterAPauseIsNotPostponed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: func(*http.Request) (int, http.Header, time.Duration) { return 200, nil, 5 * time.Millisecond }}
 		r, _ := gated(f, GateOptions{Concurrency: 8})
 		for _, pause := range []time.Duration{0, 50 * time.Millisecond, time.Second, time.Hour} {
@@ -333,7 +334,7 @@ func TestABurstAfterAPauseIsNotPostponed(t *testing.T) {
 
 // TestAnEndpointThatAnswersOneAndHangsTheRest does not keep slots waiting beside those that its calls take.
 func TestAnEndpointThatAnswersOneAndHangsTheRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		n := 0
 		f := &far{}
 		f.answer = func(*http.Request) (int, http.Header, time.Duration) {
@@ -371,7 +372,7 @@ func TestAnEndpointThatAnswersOneAndHangsTheRest(t *testing.T) {
 // TestLegacyCallsAreNeverHeldBack: a surface's app that fails as its document says keeps its spacing, whatever others do.
 func TestLegacyCallsAreNeverHeldBack(t *testing.T) {
 	for _, legacy := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		testkit.Bubble(t, func(t *testing.T) {
 			f := &far{answer: always(500)}
 			g := NewGate(GateOptions{Legacy: legacy})
 			store := &apps{app: task.App{ID: 3, CallbackURL: "http://shop.test", Secret: []byte(appSecret)}}
@@ -396,7 +397,7 @@ func TestLegacyCallsAreNeverHeldBack(t *testing.T) {
 }
 
 func TestProbesAreFew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: always(500)}
 		r, _ := gated(f, GateOptions{})
 		for range 10 {
@@ -421,7 +422,7 @@ func TestProbesAreFew(t *testing.T) {
 
 // TestAProbeThatIsBrokenOffFreesItsPlace: else a breaker would stay half-open for ever.
 func TestAProbeThatIsBrokenOffFreesItsPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: always(500)}
 		r, _ := gated(f, GateOptions{})
 		for range 10 {
@@ -445,7 +446,7 @@ func TestAProbeThatIsBrokenOffFreesItsPlace(t *testing.T) {
 // TestProbesThatHangDoNotShutAnEndpointForEver: calls without a time limit must not be the only ones that may find out that the
 // endpoint works again.
 func TestProbesThatHangDoNotShutAnEndpointForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: always(500)}
 		r, _ := gated(f, GateOptions{})
 		for range 10 {
@@ -479,7 +480,7 @@ func TestProbesThatHangDoNotShutAnEndpointForEver(t *testing.T) {
 
 // TestALargeBacklogComesBackSpread: 100,000 tasks of a dead endpoint must not come back within seconds.
 func TestALargeBacklogComesBackSpread(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: always(500)}
 		r, _ := gated(f, GateOptions{OpenFor: 5 * time.Minute})
 		for range 10 {
@@ -503,7 +504,7 @@ func TestALargeBacklogComesBackSpread(t *testing.T) {
 
 // TestBreakerAgainstItsRule runs random calls past a breaker and a plain reading of the rule.
 func TestBreakerAgainstItsRule(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(5, 6))
 		for range 200 {
 			f := &far{}

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/internal/worker"
 	"github.com/taskweir/taskweir/pkg/signature"
 )
@@ -127,7 +127,7 @@ func TestAProbeClaimsNoMoreThanItSaw(t *testing.T) {
 // TestProbesTakePartInTheNumberOfCallsAtOnce, but a breaker does not hold them back: an app that submits them by the thousand must not
 // take all slots.
 func TestProbesTakePartInTheNumberOfCallsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		f := &far{answer: always(500)}
 		g := NewGate(GateOptions{Concurrency: 10})
 		store := &apps{app: task.App{ID: 3, CallbackURL: "http://shop.test", Secret: []byte(appSecret)}}

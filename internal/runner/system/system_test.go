@@ -7,12 +7,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/internal/worker"
 )
 
@@ -124,7 +124,7 @@ func (m *table) purge(t *testing.T, ctx context.Context) (purged, task.Result) {
 // What is old in front goes in one run, quickly; what stands behind many that are kept goes within a day; and a run that finds
 // nothing is short.
 func TestPurgeFindsEverything(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m := &table{slots: 1200}
 		m.fill(0, 100_000)
 		m.fill(400_000, 500)
@@ -157,7 +157,7 @@ func TestPurgeFindsEverything(t *testing.T) {
 
 // What cannot be deleted is stepped over, wherever it stands, and said.
 func TestPurgeStepsOverWhatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		want := []int64{1, 700, 701, 4321, 10_000}
 		m := &table{bad: map[int64]bool{}}
 		for _, id := range want {
@@ -176,7 +176,7 @@ func TestPurgeStepsOverWhatFails(t *testing.T) {
 
 // A run ends when its time is over, with what it did, and at once when it is told to.
 func TestPurgeEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m := &table{}
 		m.fill(0, 20_000_000)
 		began := time.Now()
@@ -207,7 +207,7 @@ func TestPurgeSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestRollupFoldsUntilNothingIsLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m := &table{folds: []int{500, 500, 7, 3}}
 		res := NewRollup(m, hostClock{}).Run(t.Context(), worker.Job{})
 		if string(res.Body) != `{"rows":1007}` || len(m.folds) != 1 || m.minute != time.Now().UnixMilli()/60_000-2 {
