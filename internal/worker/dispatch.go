@@ -91,8 +91,11 @@ func (e *Engine) unfit(l *lane, d Delivery) int64 {
 // that its row is gone and the message can be finished.
 const askAgain = 8
 
-// strangeDelay is for a bell of which this worker runs nothing: others should get it.
-func strangeDelay(attempts int64) int64 { return min(1_000*max(1, attempts), 60_000) }
+// strangeDelay is for a bell of which this worker runs nothing: others should get it. Where workers that run different kinds
+// share a lane the broker gives it to anybody, so it soon comes to the right one; it is given back quickly a few times, and
+// ever more slowly when nobody seems to run it: 25 ms, doubled up to a minute. A second at first, as it once was, made every
+// other task of two such workers start a second late.
+func strangeDelay(attempts int64) int64 { return min(int64(25)<<min(max(0, attempts-1), 20), 60_000) }
 
 // heldDelay is for a bell that found no slot in time.
 func heldDelay(attempts int64) int64 { return min(200*max(1, attempts), 5_000) }

@@ -203,6 +203,9 @@ func (e *Engine) register() error {
 			return fmt.Errorf("worker: kind %q has no id", r.Kind())
 		}
 		k := &kind{id: id, name: r.Kind(), runner: r, limited: r.Kind() == shellKind}
+		if b, ok := r.(Bounded); ok {
+			k.maxMs = max(0, b.MaxRunMs())
+		}
 		kinds[id] = k
 		e.allKinds = append(e.allKinds, id)
 		if k.limited {

@@ -560,7 +560,7 @@ func TestUnknownKindsStayInTheirBell(t *testing.T) {
 		after(4 * time.Second)
 		r.expect(rung.TaskIDs[0], task.Succeeded)
 		r.expect(rung.TaskIDs[1], task.Waiting)
-		if len(r.bus.requeued()) < 2 || r.bus.requeued()[0] != 1_000 || r.bus.requeued()[1] != 2_000 {
+		if len(r.bus.requeued()) < 2 || r.bus.requeued()[0] != 25 || r.bus.requeued()[1] != 50 {
 			t.Errorf("requeued %v", r.bus.requeued())
 		}
 		r.stop()

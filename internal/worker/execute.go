@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -76,7 +75,7 @@ func (e *Engine) start(runs []*run) {
 	}
 	least := int64(e.o.LiveAfter)
 	for _, r := range runs {
-		if t := r.item.TimeoutMs; t > 0 {
+		if t := r.limitMs(); t > 0 {
 			least = min(least, int64(t)*int64(time.Millisecond))
 		}
 	}
@@ -118,7 +117,7 @@ func (e *Engine) execute(r *run) {
 	ctx := pprof.WithLabels(&r.ctx, pprof.Labels(taskLabel, strconv.FormatInt(r.end.TaskID, 10)))
 	pprof.SetGoroutineLabels(ctx)
 	now := e.mono.ns()
-	if t := r.item.TimeoutMs; t > 0 {
+	if t := r.limitMs(); t > 0 {
 		r.ctx.deadline = e.mono.at(now + int64(t)*int64(time.Millisecond))
 	}
 	r.startedNs.Store(now)
@@ -134,19 +133,13 @@ func (e *Engine) execute(r *run) {
 }
 
 // call runs the handler and turns a panic into a failure.
-func (e *Engine) call(ctx context.Context, r *run) (res task.Result) {
+func (e *Engine) call(ctx context.Context, r *run) task.Result {
 	if r.ctx.Err() != nil {
 		return task.Result{} // ended before it began; the cause decides
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			stack := debug.Stack()
-			e.log.Error("handler panicked", "task", r.end.TaskID, "kind", r.kind.name, "panic", fmt.Sprint(p))
-			res = failed("panic", fmt.Sprint(p), false)
-			res.Log = stack
-		}
-	}()
-	return r.kind.runner.Run(ctx, r.job())
+	return r.guarded(ctx, e.o.Clock, func(p any) {
+		e.log.Error("handler panicked", "task", r.end.TaskID, "kind", r.kind.name, "panic", fmt.Sprint(p))
+	})
 }
 
 // failed is a failure that the engine itself reports.
@@ -235,6 +228,11 @@ func (e *Engine) checkQuiet() {
 
 // settle fills the ending in: what the runner said, seen through why its context ended, decided by the retry policy.
 func (r *run) settle(res task.Result, cause error, now int64) {
+	r.settleAt(res, cause, now, rand.Float64())
+}
+
+// settleAt is settle with the place of a delay within its jitter, in [0, 1).
+func (r *run) settleAt(res task.Result, cause error, now int64, u float64) {
 	limitSizes(&res)
 	switch {
 	case res.Outcome == task.OutcomeSucceeded && res.AwaitMs == 0:
@@ -242,7 +240,7 @@ func (r *run) settle(res task.Result, cause error, now int64) {
 		res.Outcome, res.ErrCode, res.ErrMessage = task.OutcomeNone, "", "" // its receiver took it over in time
 	case cause == ErrTimeout:
 		res.Outcome, res.Permanent = task.OutcomeTimedOut, false
-		res.ErrCode, res.ErrMessage = "timeout", "timed out after "+strconv.Itoa(int(r.item.TimeoutMs))+" ms"
+		res.ErrCode, res.ErrMessage = "timeout", "timed out after "+strconv.Itoa(int(r.limitMs()))+" ms"
 	case cause == ErrCancelled:
 		res.Outcome, res.AwaitMs = task.OutcomeCancelled, 0
 		res.ErrCode, res.ErrMessage = "cancelled", "cancelled while it ran"
@@ -250,7 +248,7 @@ func (r *run) settle(res task.Result, cause error, now int64) {
 	default:
 		res = failed("bad_outcome", "the handler reported "+res.Outcome.String(), false)
 	}
-	n := task.Decide(res, r.body.Head.RetryPolicy(), int(r.item.Failures), r.item.ExpiresAt, now, cause == ErrCancelled, rand.Float64())
+	n := task.Decide(res, r.body.Head.RetryPolicy(), int(r.item.Failures), r.item.ExpiresAt, now, cause == ErrCancelled, u)
 	e := &r.end
 	e.FinishedAt, e.Outcome, e.To, e.Reason, e.RetryAt = now, res.Outcome, n.To, n.Reason, n.RetryAt
 	e.HTTPStatus, e.ErrCode, e.ErrMessage, e.Log = res.HTTPStatus, res.ErrCode, res.ErrMessage, res.Log

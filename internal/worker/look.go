@@ -53,6 +53,9 @@ func (j Job) Report(vars any) error {
 			next.count += old.count
 		}
 		if j.run.progress.CompareAndSwap(old, next) {
+			if j.run.reported != nil {
+				j.run.reported(raw)
+			}
 			return nil
 		}
 	}

@@ -101,6 +101,13 @@ type Runner interface {
 	Run(ctx context.Context, job Job) task.Result
 }
 
+// Bounded is a runner whose attempts end after its own time when the task allows them longer, as if it were the task's timeout.
+type Bounded interface {
+	Runner
+	// MaxRunMs is that time in ms; 0: the task's timeout alone counts.
+	MaxRunMs() int32
+}
+
 // Job is one attempt as a runner sees it.
 type Job struct {
 	TaskID, AttemptID int64
@@ -109,8 +116,17 @@ type Job struct {
 	Retry             int // failures so far: 0 in the first run
 	Kind, Queue       string
 	CreatedAt, DueAt  int64
-	TimeoutMs         int32
+	TimeoutMs         int32  // what is in force: the task's, or that of its kind here (Bounded)
 	Payload           []byte // raw JSON
 
-	run *run // nil: it is run by no engine
+	clock Clock
+	run   *run // nil: it is run by no engine
+}
+
+// Now is the database's time in ms, for what a handler writes; 0 when no engine runs the job.
+func (j Job) Now() int64 {
+	if j.clock == nil {
+		return 0
+	}
+	return j.clock.Now()
 }

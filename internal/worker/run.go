@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +14,8 @@ type kind struct {
 	id      int32
 	name    string
 	runner  Runner
-	limited bool // counts against ShellSlots
+	limited bool  // counts against ShellSlots
+	maxMs   int32 // longest run of an attempt; 0: the task's timeout alone counts
 }
 
 // claim is one claim row of this worker. left counts its tasks whose end is not committed yet; left and refused are guarded
@@ -40,6 +42,7 @@ type run struct {
 	bytes     int          // what its handler returned; set with its end
 	startedNs atomic.Int64 // monotonic; 0 until the handler starts
 	progress  atomic.Pointer[progress]
+	reported  func(json.RawMessage) // hears of progress; nil: nobody does
 
 	// Guarded by Engine.mu.
 	slot    int32 // -1 when the handler has returned
@@ -61,12 +64,21 @@ type taskCtx struct {
 // Deadline is when the task times out.
 func (c *taskCtx) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
 
+// limitMs is how long the handler may run: the task's timeout, or less where its kind says so. Not above 0: for ever.
+func (r *run) limitMs() int32 {
+	t := r.item.TimeoutMs
+	if k := r.kind; k != nil && k.maxMs > 0 && (t <= 0 || k.maxMs < t) {
+		return k.maxMs
+	}
+	return t
+}
+
 // job is the attempt as its runner sees it.
-func (r *run) job() Job {
+func (r *run) job(clock Clock) Job {
 	return Job{
 		TaskID: r.end.TaskID, AttemptID: r.end.AttemptID, AppID: r.end.AppID, Epoch: r.end.Epoch,
 		Retry: int(r.item.Failures), Kind: r.kind.name, Queue: r.lane.Queue,
-		CreatedAt: r.item.CreatedAt, DueAt: r.end.DueAt, TimeoutMs: r.item.TimeoutMs, Payload: r.body.Payload, run: r,
+		CreatedAt: r.item.CreatedAt, DueAt: r.end.DueAt, TimeoutMs: r.limitMs(), Payload: r.body.Payload, clock: clock, run: r,
 	}
 }
 

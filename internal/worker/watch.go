@@ -98,10 +98,11 @@ func (e *Engine) judge(r *run, now int64) (v *verdict, next int64) {
 		return nil, now + int64(notStarted)
 	}
 	if r.cause == nil {
-		if r.item.TimeoutMs <= 0 {
+		limit := r.limitMs()
+		if limit <= 0 {
 			return nil, next
 		}
-		if at := start + int64(r.item.TimeoutMs)*int64(time.Millisecond); at > now {
+		if at := start + int64(limit)*int64(time.Millisecond); at > now {
 			return nil, min(next, at)
 		}
 		r.cause, r.causeNs = ErrTimeout, now
