@@ -12,6 +12,13 @@ import (
 // maxNonces bounds the process's own memory of nonces (about 5 MB).
 const maxNonces = 100_000
 
+// While several requests come at a time, those of gatherNonces share a message to Redis: a message costs both sides more than
+// the nonces in it. Nobody waits for it who comes alone, nor when messages are large anyway.
+const (
+	gatherNonces = time.Millisecond
+	manyNonces   = 64
+)
+
 // Nonces remembers which nonces were used, for all processes together. While Redis is gone, each process remembers those
 // that it saw itself; when that memory is full of nonces that are still valid, it refuses rather than forgets.
 type Nonces struct {
@@ -107,6 +114,15 @@ func (n *Nonces) send(ctx context.Context, b *burning) {
 		return err
 	})
 	close(b.done)
+	if len(b.keys) > 1 && len(b.keys) < manyNonces {
+		time.AfterFunc(gatherNonces, n.passOn)
+		return
+	}
+	n.passOn()
+}
+
+// passOn gives the turn to one of those who gathered.
+func (n *Nonces) passOn() {
 	n.queue.Lock()
 	defer n.queue.Unlock()
 	next := n.waiting
