@@ -266,7 +266,7 @@ func hex(c byte) int {
 // ParseJSON reads a JSON object. Every other value but an empty array, which is PHP's way to write an empty object, and an object that
 // names a member twice, is ErrParams.
 func ParseJSON(body []byte) (Params, error) {
-	if string(bytes.Join(bytes.Fields(body), nil)) == "[]" {
+	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' && string(bytes.Join(bytes.Fields(body), nil)) == "[]" {
 		return nil, nil
 	}
 	var p Params
