@@ -21,6 +21,7 @@ type Queue struct {
 	Running        Count  `json:"running"`        //
 	OldestDueAt    Time   `json:"oldestDueAt"`    // null when nothing is due
 	OldestDueAgeMs int64  `json:"oldestDueAgeMs"` // 0 when nothing is due
+	Limits         Limits `json:"limits"`
 }
 
 // Worker is one start of a worker process.
@@ -59,6 +60,7 @@ type App struct {
 	CallbackURL string `json:"callbackUrl"` // "": none
 	Weight      int    `json:"weight"`      // share of a contended lane, 1 … 1,000
 	Paused      bool   `json:"paused"`
+	Limits      Limits `json:"limits"`
 	// KeepDeliveries keeps callbacks that succeed at once for inspection too; others are kept anyway.
 	KeepDeliveries bool `json:"keepDeliveries"`
 	// OldSecretUntil is how long callbacks are signed with the secret before the present one too; null: they are not.
@@ -80,6 +82,8 @@ type AppCreate struct {
 	Name        string `json:"name"`
 	CallbackURL string `json:"callbackUrl,omitempty"`
 	Weight      int    `json:"weight,omitempty"` // default 1
+	// Limits bound what of the app may run. Default none.
+	Limits *Limits `json:"limits,omitempty"`
 
 	// What an app keeps that moves here from elsewhere. Left out, both are drawn.
 	ID            string `json:"id,omitempty"`            // public key: 1–16 of A-Z a-z 0-9 _ -
@@ -98,6 +102,7 @@ type AppPatch struct {
 	CallbackURL *string `json:"callbackUrl,omitempty"` // "": none
 	Weight      *int    `json:"weight,omitempty"`
 	Paused      *bool   `json:"paused,omitempty"`
+	Limits      *Limits `json:"limits,omitempty"` // replaces them all; {} takes them away
 
 	Step                *int    `json:"step,omitempty"`
 	RetryTotal          *int    `json:"retryTotal,omitempty"`

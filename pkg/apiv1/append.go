@@ -28,6 +28,7 @@ func (t *Task) AppendJSON(b []byte) []byte {
 	b = t.ScheduleID.appendJSON(append(b, `,"scheduleId":`...))
 	b = t.Slot.appendJSON(append(b, `,"slot":`...))
 	b = appendOptional(append(b, `,"uniqueKey":`...), t.UniqueKey)
+	b = appendOptional(append(b, `,"limitKey":`...), t.LimitKey)
 	b = t.ExpiresAt.appendJSON(append(b, `,"expiresAt":`...))
 	b = strconv.AppendBool(append(b, `,"zombie":`...), t.Zombie)
 	b = t.RunAt.appendJSON(append(b, `,"runAt":`...))

@@ -51,6 +51,7 @@ const (
 	VerdictNotDue             = "not_due"
 	VerdictQueuePaused        = "queue_paused"
 	VerdictAppPaused          = "app_paused"
+	VerdictLimitKeyPaused     = "limit_key_paused"
 	VerdictNoWorkerForQueue   = "no_worker_for_queue"
 	VerdictNoWorkerForKind    = "no_worker_for_kind"
 	VerdictRateLimited        = "rate_limited"

@@ -102,6 +102,7 @@ type Task struct {
 	ScheduleID        ID                `json:"scheduleId"`
 	Slot              Time              `json:"slot"` // the schedule's fire time that made it
 	UniqueKey         string            `json:"uniqueKey"`
+	LimitKey          string            `json:"limitKey"` // it shares the limits of this key of its app; null: none
 	ExpiresAt         Time              `json:"expiresAt"`
 	Zombie            bool              `json:"zombie"` // its handler ignores that its time is over
 	RunAt             Time              `json:"runAt"`
