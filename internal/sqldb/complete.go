@@ -117,7 +117,7 @@ func (s *Store) endAwaiting(ctx context.Context, t tx, row *task.Task, res *task
 		x.s(",due_at=").n(b.DueAt).s(",holder=").n(b.ID)
 		set.of(row.AppID, row.LaneID, row.KindID).retried++
 	} else {
-		x.s(",finished_at=").n(now).s(",holder=0")
+		x.s(",finished_at=").n(now).s(",holder=0,due_at=").n(row.StartedAt) // it is not the deadline any more
 	}
 	if _, err := t.exec(ctx, x.s(" WHERE id=").n(row.ID).s(" AND state=2").String()); err != nil {
 		return nil, err
@@ -138,10 +138,12 @@ func (s *Store) endAwaiting(ctx context.Context, t tx, row *task.Task, res *task
 	}
 	row.State = next.To
 	if !next.To.Final() {
+		noteWaiting(t, row, res.Outcome, now, bell.DueAt, res.ErrCode, res.ErrMessage)
 		return bell, nil
 	}
 	return nil, s.terminateInto(ctx, t, now, []ending{{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID, state: next.To,
-		reason: next.Reason, flags: flags, unique: body.Head.Unique(row.AppID), errCode: res.ErrCode, errMessage: res.ErrMessage}}, set)
+		reason: next.Reason, flags: flags, unique: body.Head.Unique(row.AppID), errCode: res.ErrCode, errMessage: res.ErrMessage,
+		epoch: row.Epoch, outcome: res.Outcome, worker: row.WorkerID}}, set)
 }
 
 // endAttempt closes the row of an attempt that awaited its completion, and drops its deadline bell when it lists nothing else. (The

@@ -238,6 +238,7 @@ func (s *Store) insertCompletions(ctx context.Context, t tx, now int64, subs []*
 			return err
 		}
 	}
+	noteSubmitted(t, now, subs, func(*task.Submission) int64 { return now })
 	if err := s.insertPayloads(ctx, t, subs); err != nil {
 		return err
 	}

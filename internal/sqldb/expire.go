@@ -112,7 +112,7 @@ func (s *Store) expireTasks(ctx context.Context, t tx, now int64, ids []int64) (
 	if err := s.lockTasks(ctx, t, ids, condition, func(one *task.Task) {
 		late = append(late, one.ID)
 		ends = append(ends, ending{id: one.ID, app: one.AppID, lane: one.LaneID, kind: one.KindID, state: task.Failed,
-			reason: task.Expired, flags: one.Flags, errCode: "expired"})
+			reason: task.Expired, flags: one.Flags, errCode: "expired", epoch: one.Epoch})
 	}); err != nil {
 		return nil, err
 	}

@@ -278,6 +278,7 @@ func (f *finishing) commit(ctx context.Context, t tx) error {
 			return errShort
 		}
 	}
+	f.note(t)
 	if err := f.s.insertResults(ctx, t, f.plan); err != nil {
 		return err
 	}
@@ -396,7 +397,7 @@ func (f *finishing) ends() []ending {
 		default:
 			ends = append(ends, ending{id: p.TaskID, app: p.AppID, lane: p.LaneID, kind: p.KindID, state: p.to, reason: p.reason,
 				flags: p.Flags, finishedAt: p.key(f.now).finishedAt, unique: p.Unique, errCode: p.ErrCode, errMessage: p.ErrMessage,
-				httpStatus: p.HTTPStatus})
+				httpStatus: p.HTTPStatus, epoch: p.Epoch, outcome: p.outcome(), worker: f.worker})
 		}
 	}
 	return ends

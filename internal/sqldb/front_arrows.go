@@ -40,18 +40,21 @@ func (s *Store) endWaiting(ctx context.Context, t tx, row *task.Task, why task.R
 		x.s(",cancel_at=").n(now)
 	}
 	if row.Awaits() {
-		x.s(",flags=").n(int64(row.Flags&^task.Awaiting | task.HasAttempts))
+		// Its due time was its deadline. What it was due by before is what tells an end of an attempt from one that came later.
+		x.s(",due_at=").n(row.StartedAt).s(",flags=").n(int64(row.Flags&^task.Awaiting | task.HasAttempts))
 	}
 	if _, err := t.exec(ctx, x.s(" WHERE id=").n(row.ID).s(" AND state IN (1,2)").String()); err != nil {
 		return err
 	}
+	outcome := task.OutcomeNone
 	if row.Awaits() {
+		outcome = task.OutcomeCancelled
 		if err := s.endAttempt(ctx, t, row, task.OutcomeCancelled, now, "cancelled", "cancelled while its completion was awaited"); err != nil {
 			return err
 		}
 	}
 	return s.terminateInto(ctx, t, now, []ending{{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID,
-		state: task.Cancelled, reason: why, flags: row.Flags}}, set)
+		state: task.Cancelled, reason: why, flags: row.Flags, epoch: row.Epoch, outcome: outcome}}, set)
 }
 
 // Cancel ends a waiting task, marks a running one, and leaves a final one as it is. Asking twice is asking once.
@@ -209,6 +212,7 @@ func (s *Store) reopen(ctx context.Context, t tx, row *task.Task, bell task.Bell
 			return err
 		}
 	}
+	noteWaiting(t, row, task.OutcomeNone, now, now, "", "")
 	return insertBells(ctx, t, []task.Bell{bell})
 }
 

@@ -13,6 +13,7 @@ import (
 //
 // Texts of several statements are built from numbers and escaped literals only; statements with parameters go out alone.
 type mysqlTx struct {
+	changeLog
 	conn  *sql.Conn
 	queue []byte // what goes out with the next statement
 	begun bool   // something was sent: there may be a transaction to roll back

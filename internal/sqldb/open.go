@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/dbclock"
 	"github.com/taskweir/taskweir/internal/metrics"
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 // Options says which database to open.
@@ -41,6 +42,7 @@ type Store struct {
 	shardsDue      string // SQLite: the statement of ShardsDue
 	closing        sync.Once
 	closed         atomic.Bool
+	changes        atomic.Pointer[task.ChangeSink]
 }
 
 // Open connects and measures the database's clock once. It does not look at the schema: see CheckSchema and Migrate. Its

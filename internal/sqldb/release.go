@@ -279,12 +279,13 @@ func (r *releasing) update(ctx context.Context, t tx) error {
 		groups[at].ids = append(groups[at].ids, row.ID)
 		if k.to == task.Waiting {
 			groups[at].dues = append(groups[at].dues, row.next.RetryAt)
+			noteWaiting(t, &row.Task, r.outcome(), r.now, row.next.RetryAt, r.code(), "")
 			waits = append(waits, again{id: row.ID, dueAt: row.next.RetryAt, lane: row.LaneID, app: row.AppID, epoch: row.Epoch,
 				bell: r.sizes.bellKind(row.KindID)})
 			continue
 		}
 		r.ends = append(r.ends, ending{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID, state: k.to, reason: k.reason,
-			flags: row.Flags, errCode: r.code()})
+			flags: row.Flags, errCode: r.code(), epoch: row.Epoch, outcome: r.outcome(), worker: row.WorkerID})
 	}
 	holders := map[int64]int64{}
 	bells, held := r.s.bellsFor(waits, r.now, r.bellIDs, r.sizes)
@@ -342,10 +343,18 @@ func (r *releasing) code() string {
 	return "worker_lost"
 }
 
-func (r *releasing) attempts() []attemptRow {
-	outcome, message := task.OutcomeLost, "the worker died or lost this attempt"
+// outcome is that of the attempts that ended here.
+func (r *releasing) outcome() task.Outcome {
 	if r.cause == task.CauseReleased {
-		outcome, message = task.OutcomeReleased, "the worker handed this attempt back"
+		return task.OutcomeReleased
+	}
+	return task.OutcomeLost
+}
+
+func (r *releasing) attempts() []attemptRow {
+	outcome, message := r.outcome(), "the worker died or lost this attempt"
+	if r.cause == task.CauseReleased {
+		message = "the worker handed this attempt back"
 	}
 	note := encodeDetail(r.code(), message, nil, nil)
 	out := make([]attemptRow, len(r.rows))

@@ -98,7 +98,7 @@ func (s *Store) endOpen(ctx context.Context, t tx, ids []int64, running bool, no
 		if row.State != task.Running {
 			ended = append(ended, row.ID)
 			ends = append(ends, ending{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID, state: task.Cancelled,
-				reason: task.BySchedule, flags: row.Flags})
+				reason: task.BySchedule, flags: row.Flags, epoch: row.Epoch})
 			return
 		}
 		if row.CancelAt == 0 {

@@ -75,6 +75,7 @@ func (u *submit) insertTasks(ctx context.Context, t tx, subs []*task.Submission)
 		return err
 	}
 	u.bells = append(u.bells, bells...)
+	noteSubmitted(t, u.now, subs, u.due)
 	return insertLabels(ctx, t, subs)
 }
 

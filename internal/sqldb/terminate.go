@@ -22,6 +22,9 @@ type ending struct {
 	errCode         string       // of the last attempt, for the fingerprint
 	errMessage      string
 	httpStatus      int16
+	epoch           int32        // with outcome and worker, for those who listen to events
+	outcome         task.Outcome // of the attempt that ended with the task; none when it waited
+	worker          int64
 }
 
 // terminate does everything that the end of tasks brings with it besides their rows, which the caller has just updated in
@@ -38,6 +41,7 @@ func (s *Store) terminate(ctx context.Context, t tx, now int64, ends []ending) e
 
 // terminateInto is terminate for callers that write the counters themselves, as their last statement.
 func (s *Store) terminateInto(ctx context.Context, t tx, now int64, ends []ending, set *statSet) error {
+	noteEnds(t, now, ends)
 	filed := 0
 	keyed, tracked, heard := false, false, false
 	for i := range ends {

@@ -3,6 +3,8 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 // tx is one open transaction on either database. Statements are named constants beside their function; what differs
@@ -15,4 +17,9 @@ type tx interface {
 	add(ctx context.Context, query string) error
 	// query runs a reading statement. The caller closes the rows before the next statement.
 	query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+
+	// noting reports whether somebody wants to know what is changed; note collects it, to be told after the commit.
+	noting() bool
+	note(task.Change)
+	log() *changeLog
 }

@@ -17,7 +17,10 @@ const (
 )
 
 // connTx is an open transaction on SQLite's connection.
-type connTx struct{ conn *sql.Conn }
+type connTx struct {
+	changeLog
+	conn *sql.Conn
+}
 
 func (t *connTx) add(ctx context.Context, query string) error {
 	_, err := t.conn.ExecContext(ctx, query)
@@ -55,7 +58,7 @@ func (s *Store) write(ctx context.Context, fn func(ctx context.Context, t tx) er
 		run = s.writer.do
 	}
 	for try := 1; ; try++ {
-		err := run(ctx, fn)
+		err := s.writeTold(ctx, run, fn)
 		if err == nil {
 			return nil
 		}
