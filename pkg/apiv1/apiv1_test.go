@@ -136,4 +136,10 @@ func TestTimes(t *testing.T) {
 	if got := apiv1.Time(at.UnixMilli()).String(); got != "2030-01-02T03:04:05.006Z" {
 		t.Error(got)
 	}
+	if got := apiv1.TimeOf(at.Add(-1)); int64(got) != at.UnixMilli() {
+		t.Errorf("what is finer than a millisecond must be rounded up: %s", got)
+	}
+	if got := apiv1.TimeOf(time.Time{}); got != 0 {
+		t.Errorf("the zero time became %s", got)
+	}
 }

@@ -55,6 +55,22 @@ type Time int64
 // timeLayout is RFC 3339 with milliseconds.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
+// TimeOf is t as the wire has it; what is finer than a millisecond is rounded up, as in UnmarshalJSON. The zero time is 0.
+func TimeOf(t time.Time) Time {
+	if t.IsZero() {
+		return 0
+	}
+	return rounded(t)
+}
+
+func rounded(t time.Time) Time {
+	ms := t.UnixMilli()
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		ms++
+	}
+	return Time(ms)
+}
+
 // Time is t as a time.Time in UTC.
 func (t Time) Time() time.Time { return time.UnixMilli(int64(t)).UTC() }
 
@@ -95,9 +111,5 @@ func ParseTime(s string) (Time, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a time like 2030-01-02T15:04:05.000Z", s)
 	}
-	ms := at.UnixMilli()
-	if at.Nanosecond()%int(time.Millisecond) != 0 {
-		ms++
-	}
-	return Time(ms), nil
+	return rounded(at), nil
 }
