@@ -14,6 +14,7 @@ var internalImports = map[string]string{
 	"internal/schedule": "internal/task internal/cron",
 	"migrations":        "",
 	"pkg/apiv1":         "",
+	"pkg/client":        "pkg/apiv1",
 	"pkg/signature":     "",
 
 	// The use cases: ports, no technologies.
@@ -166,6 +167,7 @@ var wallClock = map[string]string{
 	"internal/sqldb/probe.go":              "how long the server took to answer",
 	"internal/worker/mono.go":              "is the worker's monotonic clock",
 	"internal/testkit/":                    "how long programs take",
+	"pkg/client/":                          "how long requests, waits and silences last",
 }
 
 // instants are the files that may turn a time into a number or a text, each for a reason.
