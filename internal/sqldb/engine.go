@@ -21,7 +21,7 @@ type engine struct {
 	writer     int64 // this process's writer of stats rows
 	sizes      atomic.Pointer[laneSizes]
 	hists      histograms
-	foldCursor atomic.Int64 // minutes before it were folded by this process
+	systemApp  atomic.Int32 // its id, once it was found
 	patience   atomic.Int64 // ns for looking an unknown commit up; 0: settleTimeout
 
 	completions completionHome

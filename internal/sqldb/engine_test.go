@@ -608,24 +608,3 @@ func TestRingQueries(t *testing.T) {
 		want(t, "its lane", loaded[0].LaneID, w.lane.ID)
 	})
 }
-
-func TestFoldStats(t *testing.T) {
-	eachWorld(t, func(w *world) {
-		minute := w.now()/60_000 - 5
-		for writer := range 30 {
-			w.must(w.s.Exec(w.ctx, fmt.Sprintf("INSERT INTO stats VALUES (%d,1,%d,1,%d,1,2,3,4,5,6,7,x'0103000102010102')", minute, writer%2, 100+writer)))
-		}
-		total := 0
-		for range 10 {
-			n, err := w.s.FoldStats(w.ctx, minute+1, 7)
-			w.must(err)
-			total += n
-		}
-		want(t, "folded", total, 30)
-		want(t, "rows", w.count("SELECT COUNT(*) FROM stats WHERE minute=?", minute), 2)
-		want(t, "sum", w.count("SELECT SUM(submitted+lost) FROM stats WHERE minute=? AND writer=0", minute), 240)
-		var hist []byte
-		w.must(w.s.DB().QueryRow("SELECT hist FROM stats WHERE minute=? AND writer=0 AND lane_id=1", minute).Scan(&hist))
-		want(t, "hist", fmt.Sprintf("%x", hist), "0103000f1e010f")
-	})
-}

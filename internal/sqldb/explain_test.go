@@ -32,7 +32,7 @@ func TestPlansOfLockingStatements(t *testing.T) {
 				return
 			}
 			for _, table := range []string{"tasks", "payloads", "bells", "claims", "workers", "unique_keys", "idempotency", "attempts", "results", "ends",
-				"stats", "task_labels", "leases", "lanes", "schedules", "slots", "held_slots", "schedule_runs", "schedules_deleted"} {
+				"stats", "stat_sums", "task_labels", "leases", "lanes", "schedules", "slots", "held_slots", "schedule_runs", "schedules_deleted"} {
 				if !slices.ContainsFunc(p.shapes(), func(shape string) bool { return strings.Contains(shape, " "+table+" ") }) {
 					t.Errorf("no locking statement on %s was seen", table)
 				}
@@ -114,6 +114,7 @@ func fill(w *world, rows int) {
 		"INSERT INTO results SELECT i,1,'' FROM nums",
 		"INSERT INTO ends SELECT 1+i%2,5+i%2,i,1,x'0000000000000000' FROM nums",
 		"INSERT INTO stats SELECT 30000000+i,1,1,1,1,1,1,1,1,1,1,1,'' FROM nums",
+		"INSERT INTO stat_sums SELECT 9,1+i%3,i%3,30000000+i,i,1,1,1,1,1,1,1,'' FROM nums",
 		"INSERT INTO task_labels SELECT 1,'k',i,i FROM nums",
 		"INSERT INTO leases SELECT CONCAT('l',i),1,1,1 FROM nums",
 		"INSERT INTO lanes SELECT 1000+i,CONCAT('q',i),1,0,0,1 FROM nums WHERE i<=600",
@@ -122,7 +123,7 @@ func fill(w *world, rows int) {
 		"INSERT INTO held_slots SELECT i,i,0 FROM nums",
 		"INSERT INTO schedule_runs SELECT i,i,2,4 FROM nums",
 		"INSERT INTO schedules_deleted SELECT 20000000+i FROM nums",
-		"ANALYZE TABLE tasks,payloads,bells,claims,workers,unique_keys,idempotency,attempts,results,ends,stats,task_labels,leases,lanes," +
+		"ANALYZE TABLE tasks,payloads,bells,claims,workers,unique_keys,idempotency,attempts,results,ends,stats,stat_sums,task_labels,leases,lanes," +
 			"schedules,slots,held_slots,schedule_runs,schedules_deleted",
 	} {
 		if _, err := w.s.DB().ExecContext(w.ctx, query); err != nil {
@@ -298,9 +299,10 @@ func housekeeping(w *world, n int) {
 	w.must(w.s.TuneLane(w.ctx, w.lane.ID, 5, 100))
 	minute := w.now()/60_000 - int64(n)
 	for i := range min(n, 20) {
-		w.must(w.s.Exec(w.ctx, fmt.Sprintf("INSERT INTO stats VALUES (%d,1,1,%d,%d,1,1,1,1,1,1,1,x'010000')", minute, i%2, i+1)))
+		w.must(w.s.Exec(w.ctx, fmt.Sprintf("INSERT INTO stats VALUES (%d,1,1,%d,%d,1,1,1,1,1,1,1,x'02000100010001')", minute, i%2, i+1)))
 	}
-	w.must2(w.s.FoldStats(w.ctx, minute+1, n))
+	w.must2(w.s.FoldStats(w.ctx, task.FoldRequest{Before: minute + 1, Limit: n}))
+	w.must2(w.s.PurgeStats(w.ctx, w.now()+900*86_400_000, n))
 	w.must(w.s.SetQueuePaused(w.ctx, "default", n%2 == 0))
 	w.must(w.s.SetQueuePaused(w.ctx, "default", false))
 	if n == 500 {

@@ -75,15 +75,17 @@ func (s *Store) finishPart(ctx context.Context, worker int64, endings []*task.En
 	if err := f.prepare(ctx); err != nil {
 		return nil, err
 	}
-	f.closed = s.engine.hists.takeClosed(worker, minuteOf(s.now()))
+	minute, times := minuteOf(s.now()), f.times()
+	f.hists = s.engine.hists.count(worker, minute, times)
 	err := s.writeSettled(ctx, f.optimistic, f.committed)
 	if errors.Is(err, errShort) {
 		err = s.writeSettled(ctx, f.careful, f.committed)
 	}
 	if err != nil {
-		s.engine.hists.putBack(f.closed)
+		s.engine.hists.takeBack(worker, minute, times)
 		return nil, err
 	}
+	s.engine.hists.committed(f.hists)
 	f.settle()
 	return f.bells, nil
 }
@@ -96,7 +98,7 @@ type finishing struct {
 	emptied []int64
 	sizes   *laneSizes // with retries
 	bellIDs int64      // as many as there are retries
-	closed  []closedHist
+	hists   []keptHist // of the times of what ends
 
 	now    int64
 	plan   []planned // sorted by task id
@@ -300,7 +302,7 @@ func (f *finishing) commit(ctx context.Context, t tx) error {
 			return err
 		}
 	}
-	return f.s.writeStats(ctx, t, minuteOf(f.now), f.worker, &f.set, f.closed)
+	return f.s.writeStats(ctx, t, minuteOf(f.now), f.worker, &f.set, f.hists)
 }
 
 // groups sorts the plan into UPDATEs. Nearly every flush has one or two, so they are found by looking through them.
@@ -411,21 +413,19 @@ func (f *finishing) settle() {
 	}
 	f.s.metrics.Fenced(len(f.fenced))
 	f.s.metrics.Flush("finish", len(f.plan))
-	h := &f.s.engine.hists
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var one *histogram
-	var last histKey
 	for i := range f.plan {
 		p := &f.plan[i]
 		p.Fenced, p.Final = false, p.to
-		key := histKey{f.worker, minuteOf(f.now), statKey{p.AppID, p.LaneID, p.KindID}}
-		if one == nil || key != last {
-			one, last = h.get(key), key
-		}
-		one.wait[bucketOf(p.StartedAt-p.DueAt)]++
-		one.run[bucketOf(p.FinishedAt-p.StartedAt)]++
 	}
+}
+
+// times gives how long the attempts waited and ran. Those that turn out to be fenced are among them: they ran too.
+func (f *finishing) times() []attemptTimes {
+	out := make([]attemptTimes, len(f.endings))
+	for i, e := range f.endings {
+		out[i] = attemptTimes{statKey{e.AppID, e.LaneID, e.KindID}, e.StartedAt - e.DueAt, e.FinishedAt - e.StartedAt}
+	}
+	return out
 }
 
 // committed looks an unknown outcome up. A task that is still running in the epoch of its ending, with this worker, says

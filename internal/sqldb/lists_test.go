@@ -102,20 +102,3 @@ func FuzzDecodeDetail(f *testing.F) {
 		}
 	})
 }
-
-func FuzzHistogram(f *testing.F) {
-	var h histogram
-	h.wait[3], h.run[histBuckets-1] = 5, 1<<31
-	f.Add(h.encode())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var one, two histogram
-		one.add(b)
-		two.add(one.encode())
-		if one != two {
-			t.Fatalf("%v became %v", one, two)
-		}
-		if len(one.encode()) > 512 {
-			t.Fatalf("%d bytes", len(one.encode()))
-		}
-	})
-}

@@ -16,8 +16,8 @@ const (
 
 // RollupStore is what the rollup needs of the database.
 type RollupStore interface {
-	// FoldStats sums the writers' rows of closed minutes (before minute, a unix minute) into one row of writer 0.
-	FoldStats(ctx context.Context, before int64, limit int) (folded int, err error)
+	// FoldStats does one step of summing up what writers counted in closed minutes.
+	FoldStats(ctx context.Context, req task.FoldRequest) (task.FoldReport, error)
 }
 
 // Rollup runs system.rollup: it sums up the statistics of closed minutes.
@@ -34,16 +34,19 @@ func (*Rollup) Kind() string { return KindRollup }
 
 // rolledUp is the result of a run.
 type rolledUp struct {
-	Rows int `json:"rows"`
+	Rows        int `json:"rows"`
+	SteppedOver int `json:"steppedOver,omitempty"` // rows that cannot be summed up: the next run tries them again
 }
 
 // Run folds until nothing is left.
 func (r *Rollup) Run(ctx context.Context, _ worker.Job) task.Result {
 	var done rolledUp
+	req := task.FoldRequest{Before: r.clock.Now()/60_000 - foldLate, Limit: foldRows}
 	for {
-		n, err := r.store.FoldStats(ctx, r.clock.Now()/60_000-foldLate, foldRows)
-		done.Rows += n
-		if err == nil && n >= foldRows {
+		report, err := r.store.FoldStats(ctx, req)
+		done.Rows += report.Folded
+		done.SteppedOver += report.SteppedOver
+		if req.Minute, req.App = report.Minute, report.App; err == nil && report.More {
 			err = sleep(ctx, foldPause)
 		} else if err == nil {
 			return result(done, nil)

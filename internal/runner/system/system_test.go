@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,7 @@ type table struct {
 	reqs   []task.PurgeRequest
 	folds  []int // what each call folds
 	minute int64
+	at     int64 // where the last fold ended
 }
 
 func (m *table) TaskIDRange(context.Context) (int64, int64, error) {
@@ -80,14 +82,19 @@ func (m *table) PurgeSlots(_ context.Context, before int64, limit int) (int, err
 	return n, m.fail
 }
 
-func (m *table) FoldStats(_ context.Context, before int64, _ int) (n int, _ error) {
+func (m *table) FoldStats(_ context.Context, req task.FoldRequest) (r task.FoldReport, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.minute = before
-	if len(m.folds) > 0 {
-		n, m.folds = m.folds[0], m.folds[1:]
+	m.minute = req.Before
+	if req.Minute != m.at {
+		return r, fmt.Errorf("a step begins at %d, the last one ended at %d", req.Minute, m.at)
 	}
-	return n, m.fail
+	if len(m.folds) > 0 {
+		r.Folded, m.folds = m.folds[0], m.folds[1:]
+	}
+	m.at++
+	r.Minute, r.SteppedOver, r.More = m.at, 1, r.Folded >= req.Limit
+	return r, m.fail
 }
 
 func (m *table) fill(at, n int) {
@@ -210,10 +217,10 @@ func TestRollupFoldsUntilNothingIsLeft(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T) {
 		m := &table{folds: []int{500, 500, 7, 3}}
 		res := NewRollup(m, hostClock{}).Run(t.Context(), worker.Job{})
-		if string(res.Body) != `{"rows":1007}` || len(m.folds) != 1 || m.minute != time.Now().UnixMilli()/60_000-2 {
+		if string(res.Body) != `{"rows":1007,"steppedOver":3}` || len(m.folds) != 1 || m.minute != time.Now().UnixMilli()/60_000-2 {
 			t.Errorf("%s, %d", res.Body, m.minute)
 		}
-		m.fail = errRefused
+		m.fail, m.at = errRefused, 0
 		if res := NewRollup(m, hostClock{}).Run(t.Context(), worker.Job{}); res.Outcome != task.OutcomeFailed {
 			t.Errorf("%+v", res)
 		}
