@@ -1,17 +1,21 @@
 // Command testrun is "make test": it installs what is missing where it may, starts private servers, and runs the whole test
 // suite against them and against the embedded parts.
 //
-// The order is: servers, fuzz targets (a moment each), go test. The output of go test comes last on standard output, as go
-// test writes it; the closing line, which says what did and what did not run, goes to standard error. The exit code is 0
-// only if everything that ran passed and, with CI=true, nothing was missing.
+// The order is: servers; fuzz targets (a moment each) and the tests of packages that need no race detector; go test with the
+// race detector, the slowest packages first. The output of go test comes last on standard output, as go test writes it; how long
+// the slowest packages took, and the closing line, which says what did and what did not run, go to standard error. The exit
+// code is 0 only if everything that ran passed and, with CI=true, nothing was missing.
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -69,16 +73,84 @@ func run(ctx context.Context, o options) int {
 	return code
 }
 
+// runAll first runs what the race detector does not watch (two jobs at once: fuzz targets, pure packages), then the suite.
 func runAll(ctx context.Context, o options, race bool, servers *testkit.Servers, r *report) int {
 	env := os.Environ()
 	if servers != nil {
 		env = append(env, servers.TestEnv()...)
 	}
-	code := 0
-	if o.fuzz > 0 && o.run == "" {
-		code = fuzz(ctx, o, env, r)
+	packages, err := listPackages(ctx, o.packages)
+	if err != nil {
+		return fail(err)
 	}
-	return max(code, goTest(ctx, o, race, env, r))
+	raced, plain := split(packages, race)
+	code := aside(ctx, o, env, packages, plain, r)
+	if race {
+		r.did("race detector")
+	}
+	if len(raced) > 0 {
+		code = max(code, goTest(ctx, o, race, env, io.MultiWriter(os.Stdout, &r.times), raced...))
+	}
+	return code
+}
+
+// aside runs fuzz targets and the packages of plain, two jobs at once.
+func aside(ctx context.Context, o options, env []string, packages []pkg, plain []string, r *report) int {
+	var jobs []func() int
+	var outputs []*bytes.Buffer
+	for _, path := range plain {
+		out := &bytes.Buffer{}
+		outputs = append(outputs, out)
+		jobs = append(jobs, func() int { return goTest(ctx, o, false, env, out, path) })
+	}
+	if o.fuzz > 0 && o.run == "" {
+		f, err := newFuzzer(ctx, o, env)
+		if err != nil {
+			return fail(err)
+		}
+		defer f.close()
+		began, targets := time.Now(), 0
+		for _, p := range packages {
+			if len(p.fuzz) > 0 {
+				targets += len(p.fuzz)
+				jobs = append(jobs, func() int { return f.fuzz(ctx, p) })
+			}
+		}
+		defer func() {
+			r.did(fmt.Sprintf("%d fuzz targets for %s each (%s in all)", targets, o.fuzz, time.Since(began).Round(time.Second)))
+		}()
+	}
+	code := twoAtOnce(jobs)
+	for _, out := range outputs {
+		_, _ = io.MultiWriter(os.Stdout, &r.times).Write(out.Bytes()) // as much of the report as can be written
+	}
+	return code
+}
+
+// twoAtOnce runs jobs, two at once, and gives the highest exit code.
+func twoAtOnce(jobs []func() int) int {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	code, next := 0, 0
+	for range 2 {
+		all.Go(func() {
+			for {
+				mu.Lock()
+				i := next
+				next++
+				mu.Unlock()
+				if i >= len(jobs) {
+					return
+				}
+				c := jobs[i]()
+				mu.Lock()
+				code = max(code, c)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return code
 }
 
 func fail(err error) int {
