@@ -34,6 +34,10 @@ type Options struct {
 	NoWorker bool
 	// Runners are registered beside the built-in ones.
 	Runners []worker.Runner
+	// OnlyRunners makes a worker process run nothing but Runners: no built-in kinds, and not the platform's own queue.
+	OnlyRunners bool
+	// NoSignals leaves SIGTERM and SIGINT to the caller: the end of Serve's context drains.
+	NoSignals bool
 }
 
 // App is one running process.

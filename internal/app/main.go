@@ -49,8 +49,10 @@ func NewLogger(cfg *config.Config, w io.Writer) *slog.Logger {
 // part has ended it. The error of started is the error of Serve.
 func Serve(ctx context.Context, cfg *config.Config, o Options, started func(context.Context, *App) error) error {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+	if !o.NoSignals {
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(signals)
+	}
 
 	a, err := startUnlessSignalled(ctx, cfg, o, signals)
 	if err != nil {

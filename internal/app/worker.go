@@ -31,8 +31,20 @@ func checks() map[string]func(payload []byte) []task.FieldError {
 	}
 }
 
+// BuiltIn reports whether a kind is the platform's own: nobody else may run it.
+func BuiltIn(kind string) bool {
+	_, known := checks()[kind]
+	return known || task.IsSystemKind(kind)
+}
+
+// ownKindsOnly reports whether this worker runs nothing but what was given to it.
+func (a *App) ownKindsOnly() bool { return a.opts.OnlyRunners && a.cfg.Role == config.Worker }
+
 // runners executes what this worker is allowed to.
 func (a *App) runners() ([]worker.Runner, error) {
+	if a.ownKindsOnly() {
+		return a.opts.Runners, nil
+	}
 	client := outbound.New(outbound.Options{Allow: a.cfg.Outbound.Allow})
 	a.life.onStop("outgoing connections", bound, func(context.Context) error { client.Close(); return nil })
 	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version(), Gate: a.gate()}
@@ -88,8 +100,8 @@ func (a *App) StartWorker(context.Context) error {
 	}
 	w := a.cfg.Worker
 	a.engine, err = worker.New(worker.Options{
-		Store: workerStore{a.store, a.table}, LanesEvery: 200 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
-		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: withSystem(w.Queues),
+		Store: workerStore{a.store, a.table, a.ownKindsOnly()}, LanesEvery: 200 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
+		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: a.queues(),
 		DrainTime: a.cfg.DrainTime, Grace: w.Grace, ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,
 		SelfFenceAfter: a.cfg.Liveness.DeadAfter * 3 / 4,
 		Logger:         a.log, Metrics: a.metrics, Version: Version(),
@@ -111,6 +123,14 @@ func (a *App) StartWorker(context.Context) error {
 	return nil
 }
 
+// queues are those that the worker serves; none are all.
+func (a *App) queues() []string {
+	if a.ownKindsOnly() {
+		return a.cfg.Worker.Queues
+	}
+	return withSystem(a.cfg.Worker.Queues)
+}
+
 // withSystem adds the queue of the platform's own work to the queues that a worker was told to serve; none are all.
 func withSystem(queues []string) []string {
 	if len(queues) == 0 || slices.Contains(queues, task.SystemQueue) {
@@ -124,10 +144,18 @@ func withSystem(queues []string) []string {
 type workerStore struct {
 	*sqldb.Store
 	table *bell.Table
+	// strange leaves out the platform's own queue: this worker runs nothing of it, and what it took it would only give back.
+	strange bool
 }
 
 // Lanes lists the lanes as of at most 200 ms ago.
-func (s workerStore) Lanes(context.Context) ([]task.Lane, error) { return s.table.All(), nil }
+func (s workerStore) Lanes(context.Context) ([]task.Lane, error) {
+	all := s.table.All()
+	if !s.strange {
+		return all, nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(l task.Lane) bool { return l.Queue == task.SystemQueue }), nil
+}
 
 // runWorker runs the engine to its end: drained by a signal or by the API, or killed.
 func (a *App) runWorker() {

@@ -17,6 +17,10 @@ var internalImports = map[string]string{
 	"pkg/client":        "pkg/apiv1",
 	"pkg/signature":     "",
 
+	// Doors for strangers. A worker of theirs is the engine with everything around it, so that is what it opens.
+	"pkg/worker":            "internal/app internal/config internal/runner/shell internal/task internal/worker pkg/apiv1",
+	"pkg/worker/workertest": "internal/task internal/worker pkg/worker",
+
 	// The use cases: ports, no technologies.
 	"internal/bell":      "internal/task internal/metrics",
 	"internal/flush":     "internal/task internal/metrics",
@@ -118,6 +122,7 @@ var calls = []struct {
 		files: map[string]string{
 			"internal/runner/shell/run_unix.go":       "commands get PATH and the like of this process",
 			"internal/runner/shell/supervise_unix.go": "the supervisor is told by its environment that it is one",
+			"pkg/worker/run.go":                       "is called by a stranger's main in place of ours; Environ takes its place",
 		},
 		instead: "take it from config.Config",
 	},
@@ -167,6 +172,7 @@ var wallClock = map[string]string{
 	"internal/sqldb/probe.go":              "how long the server took to answer",
 	"internal/worker/mono.go":              "is the worker's monotonic clock",
 	"internal/testkit/":                    "how long programs take",
+	"pkg/worker/workertest/kit.go":         "is the clock of tests without a database",
 	"pkg/client/":                          "how long requests, waits and silences last",
 }
 
@@ -185,6 +191,7 @@ var instants = map[string]string{
 	"internal/control/schedule_preview.go": "names instants in errors and notes for people",
 	"pkg/apiv1/scalar.go":                  "is the wire form of instants",
 	"pkg/signature/signature.go":           "signs the instant that its caller names",
+	"pkg/worker/workertest/kit.go":         "is the clock of tests without a database",
 
 	"internal/compat/serendipity/callback.go": "dates a callback by the instant that its caller names",
 }
