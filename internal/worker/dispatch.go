@@ -14,6 +14,7 @@ const (
 	peakWindow = 20 * time.Millisecond  // readiness follows the most free slots of the last two windows
 	holdAtMost = 5                      // × HoldFor: a bell that is taken bit by bit is given back after that
 
+	enough      = 8                // a claim of a backlog waits for the last 1/8 of the slots that it could have no longer
 	gatherRuns  = 8                // a claim of a backlog waits for more free slots for at most 1/8 of the mean run time,
 	gatherLeast = time.Millisecond // but at least this, and at most Options.GatherAtMost
 )
@@ -275,7 +276,7 @@ func (e *Engine) gathers(open []*turn, now int64) bool {
 	}
 	goal := min(waiting, maxClaim, e.o.Slots-e.long)
 	patience := min(max(int64(runMs*float64(time.Millisecond))/gatherRuns, int64(gatherLeast)), int64(e.o.GatherAtMost))
-	if e.free >= goal {
+	if e.free >= goal-goal/enough {
 		e.gatherNs = 0
 		return false
 	}

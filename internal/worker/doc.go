@@ -14,7 +14,7 @@
 //   - Slots are shared between lanes by stride scheduling (each lane pays slots ÷ weight, the one that paid least is next),
 //     which is smooth weighted round robin that also holds when one claim takes many slots at once.
 //   - A claim is two commits: its own and that of what it ran. Each costs the database nearly the same for ten tasks as for
-//     a hundred, so claims of a backlog wait for a moment until all slots are free. With 256 slots and tasks that do nothing,
+//     a hundred, so claims of a backlog wait for a moment until all slots but 1/8 are free. With 256 slots and tasks that do nothing,
 //     batches of 120 became 240, the processor time of a task fell by 40 % and the rate rose by half. What the slots cannot
 //     take of a bell stays in it; waiting until bells fit whole left slots empty and cost more than the write of the rest.
 //   - Deadlines, grace, zombies and the 200 ms of the live view are found by one goroutine that scans the slots when the

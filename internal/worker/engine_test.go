@@ -717,6 +717,29 @@ func TestClaimsOfABacklogDoNotWaitForLongRunners(t *testing.T) {
 	})
 }
 
+// The rest of a burst does not wait until the claim of its first task is back: nearly all slots are free.
+func TestClaimOfABurstStartsBesideThatOfItsFirst(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &lockedStore{fakeStore: newFakeStore(), free: make(chan struct{})}
+		first, rest := s.add(1, spec{kind: "k"}), s.add(1, slices.Repeat([]spec{{kind: "k"}}, 100)...)
+		s.bell = first.ID
+		r := start(t, s, runners{"k": succeed}, func(o *Options) { o.Slots = 64 })
+		r.store = s.fakeStore
+		after(10 * time.Millisecond)
+		r.bus.Ring(first)
+		synctest.Wait()
+		r.bus.Ring(rest)
+		synctest.Wait() // no time has passed
+		if got := r.store.get(rest.TaskIDs[0]); got.State != task.Succeeded {
+			t.Errorf("first task of the rest: state %d while the claim before it is under way", got.State)
+		}
+		close(s.free)
+		after(time.Second)
+		r.expect(first.TaskIDs[0], task.Succeeded)
+		r.stop()
+	})
+}
+
 // A claim that is waited for may become impossible meanwhile: the dispatcher must not look again and again for that.
 func TestGatheringEndsWhenNothingMayBeClaimed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
