@@ -9,6 +9,7 @@ import (
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/control"
 	"github.com/taskweir/taskweir/internal/httpkit"
+	"github.com/taskweir/taskweir/internal/openapi"
 	"github.com/taskweir/taskweir/internal/rest"
 )
 
@@ -47,6 +48,7 @@ func (a *App) startAPI(ctx context.Context) error {
 		}
 	}
 	engine := rest.New(rest.Options{Service: a.service, Logger: a.log, Ops: a.opsPages(false)})
+	openapi.Register(engine)
 	a.mountSurfaces(engine)
 	a.server = httpkit.Serve(a.apiListener, engine, a.log)
 	a.endServer()

@@ -46,6 +46,7 @@ var internalImports = map[string]string{
 	// Surfaces.
 	"internal/httpkit":            "internal/task internal/metrics pkg/apiv1",
 	"internal/rest":               "internal/task internal/control internal/schedule internal/httpkit pkg/apiv1",
+	"internal/openapi":            "internal/httpkit pkg/apiv1",
 	"internal/compat":             "internal/task internal/httpkit",
 	"internal/compat/serendipity": "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
 	"internal/compat/goodjob":     "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
