@@ -97,6 +97,7 @@ var libraries = map[string]string{
 	"github.com/spf13/pflag":              "internal/config internal/cli internal/app",
 	"github.com/spf13/cobra":              "internal/cli",
 	"golang.org/x/sys":                    "internal/app internal/runner/shell",
+	"golang.org/x/term":                   "internal/cli",
 }
 
 // calls are functions with one place, or with a list of files that have a reason.
@@ -183,8 +184,8 @@ var instants = map[string]string{
 	"internal/app/demo.go":                 "shows instants of the server to people",
 	"internal/control/verdict.go":          "says in words when a task is due",
 	"internal/cron/zone.go":                "reads when a zone's clocks are changed",
+	"internal/cli/clock.go":                "shows instants and ages of the server to people",
 	"internal/cli/print.go":                "shows instants of the server to people",
-	"internal/cli/watch.go":                "shows instants of the server to people",
 	"internal/runner/httpcall/call.go":     "reads a Retry-After date",
 	"internal/sqldb/completion.go":         "writes instants of a task into what a completion URL is told",
 	"internal/compat/zone.go":              "is the wire form of instants on the legacy surfaces",

@@ -73,9 +73,12 @@ func TestExitCodesTellWhatHappened(t *testing.T) {
 		says   []string
 	}{
 		{404, `{"status":404,"code":"task_not_found","detail":"no such task"}`, ExitNotFound, []string{"no such task (404 task_not_found)"}},
-		{401, `{"status":401,"code":"unauthorized"}`, ExitRefused, []string{"Unauthorized", "TASKWEIR_API_KEY"}},
-		{403, `{"status":403,"code":"scope_too_small"}`, ExitRefused, []string{"larger scope"}},
-		{409, `{"status":409,"code":"task_not_final","detail":"it runs","taskId":"9"}`, ExitRefused, []string{"the other task: 9"}},
+		{401, `{"status":401,"code":"unauthorized"}`, ExitCredentials, []string{"Unauthorized", "TASKWEIR_API_KEY"}},
+		{403, `{"status":403,"code":"scope_too_small"}`, ExitCredentials, []string{"larger scope"}},
+		{409, `{"status":409,"code":"task_not_final","detail":"it runs","taskId":"9"}`, ExitConflict, []string{"the other task: 9"}},
+		{412, `{"status":412,"code":"precondition_failed"}`, ExitConflict, []string{"repeat the command"}},
+		{413, `{"status":413,"code":"payload_too_large","detail":"too large"}`, ExitRefused, []string{"too large (413 payload_too_large)"}},
+		{429, `{"status":429,"code":"too_many_waiting"}`, ExitUnavailable, nil},
 		{422, `{"status":422,"code":"invalid","title":"Unprocessable","errors":[{"field":"kind","rule":"unknown","message":"no worker runs it"}]}`, ExitRefused, []string{"kind: no worker runs it"}},
 		{500, `{"status":500,"code":"internal","requestId":"r1"}`, ExitFailure, []string{"request r1"}},
 		{502, `<html>`, ExitUnavailable, []string{"does not answer as Taskweir does"}},
@@ -90,7 +93,7 @@ func TestExitCodesTellWhatHappened(t *testing.T) {
 func TestARefusedTaskIsNotTheOtherTask(t *testing.T) {
 	f := newFake(t, exchange{want: "POST /v1/tasks/7/retry", status: 409, answer: `{"status":409,"code":"not_retryable","detail":"it runs","taskId":"7"}`})
 	r := run(t, f.url, "", "tasks", "retry", "7")
-	r.expect(t, ExitRefused, "it runs (409 not_retryable)")
+	r.expect(t, ExitConflict, "it runs (409 not_retryable)")
 	if strings.Contains(r.err, "other task") {
 		t.Errorf("%s", r.err)
 	}
@@ -103,12 +106,12 @@ func TestUnreachableSaysHowToStart(t *testing.T) {
 	}
 	_ = l.Close()
 	run(t, "http://"+l.Addr().String(), "", "tasks", "list").expect(t, ExitUnavailable, "nothing listens at", "taskweir standalone", "TASKWEIR_URL")
-	runWith(t, Deps{Environ: []string{"TASKWEIR_DATA_DIR=/nowhere"}}, "", "queues").expect(t, ExitRefused, "no API key", "TASKWEIR_API_KEY_FILE", "/nowhere")
+	runWith(t, Deps{Environ: []string{"TASKWEIR_DATA_DIR=/nowhere"}}, "", "queues").expect(t, ExitCredentials, "no API key", "TASKWEIR_API_KEY_FILE", "/nowhere")
 }
 
 func TestCommandLineMistakesAreNamed(t *testing.T) {
 	for args, says := range map[string]string{
-		"taks":                      `unknown command "taskweir taks"; did you mean tasks?`,
+		"taks":                      `unknown command "taskweir taks"; did you mean tasks`,
 		"tasks sumbit":              "did you mean submit?",
 		"tasks submit":              "needs a kind",
 		"tasks submit a b":          `argument "b" is one too many`,
@@ -190,7 +193,7 @@ func TestSubmitWaitsUntilFinal(t *testing.T) {
 		exchange{want: "POST /v1/tasks", status: 201, answer: queued},
 		exchange{want: "GET /v1/tasks/7?wait=30s", answer: strings.Replace(done, `"state":"succeeded"`, `"state":"failed"`, 1)})
 	run(t, f.url, "", "tasks", "submit", "echo", "--wait").expect(t, ExitOK, "succeeded", "result:")
-	run(t, f.url, "", "tasks", "submit", "echo", "--wait", "-o", "json").expect(t, ExitFailure, `"state":"failed"`)
+	run(t, f.url, "", "tasks", "submit", "echo", "--wait", "-o", "json").expect(t, ExitTaskFailed, `"state":"failed"`)
 }
 
 func TestHooksGetTheirConfiguration(t *testing.T) {

@@ -34,11 +34,16 @@ type client struct {
 	base, key, agent string
 	dataDir          string
 	http             *http.Client
+	clock            *serverClock
+	hasty            bool                                             // one try, no repeats
 	pause            func(ctx context.Context, d time.Duration) error // between repeats; tests do not wait
 }
 
-func newClient(c *config.Config, version string) *client {
-	return &client{base: c.URL, key: c.APIKey.Reveal(), agent: "taskweir/" + version, dataDir: c.DataDir, http: &http.Client{Timeout: longest}, pause: pause}
+func newClient(c *config.Config, version string, clock *serverClock) *client {
+	return &client{
+		base: c.URL, key: c.APIKey.Reveal(), agent: "taskweir/" + version, dataDir: c.DataDir, clock: clock, pause: pause,
+		http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -60,6 +65,8 @@ type request struct {
 	// idempotency makes a POST safe to repeat. GETs are repeated without.
 	idempotency string
 	ifMatch     string // refuse unless it is still this version
+	after       string // the id of the last event that was seen
+	open        bool   // needs no credential
 }
 
 // apiError is an answer that is not 2xx.
@@ -81,15 +88,15 @@ func (e *apiError) Error() string {
 	if text == "" {
 		text = http.StatusText(e.status)
 	}
-	b.WriteString(text)
+	b.WriteString(clean(text))
 	fmt.Fprintf(&b, " (%d", e.status)
 	if e.problem.Code != "" {
-		b.WriteString(" " + e.problem.Code)
+		b.WriteString(" " + clean(e.problem.Code))
 	}
 	b.WriteString(")")
 	for _, f := range e.problem.Errors {
 		if text != f.Field+": "+f.Message { // else it is the only one, and said already
-			fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Message)
+			b.WriteString("\n  " + clean(f.Field+": "+f.Message))
 		}
 		b.WriteString(caret(f.Place))
 	}
@@ -100,7 +107,7 @@ func (e *apiError) Error() string {
 		fmt.Fprintf(&b, "\n  the other task: %s", e.problem.TaskID)
 	}
 	if e.problem.RequestID != "" && e.status >= 500 {
-		fmt.Fprintf(&b, "\n  in the server's log: request %s", e.problem.RequestID)
+		b.WriteString("\n  in the server's log: request " + clean(e.problem.RequestID))
 	}
 	if e.hint != "" {
 		b.WriteString("\n  " + e.hint)
@@ -128,10 +135,10 @@ func (e *unreachable) Unwrap() error { return e.cause }
 
 // call sends a request, repeats it where that is safe, and gives the body of a 2xx answer.
 func (c *client) call(ctx context.Context, r request) ([]byte, error) {
-	if c.key == "" {
-		return nil, &exitError{code: ExitRefused, err: fmt.Errorf("no API key for %s\n  set TASKWEIR_API_KEY or TASKWEIR_API_KEY_FILE, or run this beside a standalone (looked into %s)", c.base, c.dataDir)}
+	if err := c.credential(r); err != nil {
+		return nil, err
 	}
-	again := r.method == http.MethodGet || r.idempotency != ""
+	again := !c.hasty && (r.method == http.MethodGet || r.idempotency != "")
 	for try := 1; ; try++ {
 		body, err := c.once(ctx, r)
 		wait, temporary := worthRepeating(err, try)
@@ -144,6 +151,15 @@ func (c *client) call(ctx context.Context, r request) ([]byte, error) {
 	}
 }
 
+// credential is an error when the request needs a key and there is none.
+func (c *client) credential(r request) error {
+	if r.open || c.key != "" {
+		return nil
+	}
+	return &exitError{code: ExitCredentials, err: fmt.Errorf("no API key for %s\n  set TASKWEIR_API_KEY or TASKWEIR_API_KEY_FILE, keep one with: taskweir context set NAME --url %s\n"+
+		"  or run this beside a standalone (looked into %s)", c.base, c.base, c.dataDir)}
+}
+
 // worthRepeating reports whether the same request may go better soon, and when. A refused connection is not: whoever types
 // a command wants to hear at once that nothing runs.
 func worthRepeating(err error, try int) (time.Duration, bool) {
@@ -151,7 +167,7 @@ func worthRepeating(err error, try int) (time.Duration, bool) {
 	var gone *unreachable
 	if errors.As(err, &gone) {
 		var timeout net.Error
-		return backOff, !errors.Is(err, syscall.ECONNREFUSED) && !(errors.As(err, &timeout) && timeout.Timeout())
+		return backOff, !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, errNoAnswer) && !(errors.As(err, &timeout) && timeout.Timeout())
 	}
 	var api *apiError
 	if errors.As(err, &api) && api.exitCode() == ExitUnavailable && api.problem.Code != apiv1.CodeLiveViewUnavailable {
@@ -160,8 +176,69 @@ func worthRepeating(err error, try int) (time.Duration, bool) {
 	return 0, false
 }
 
-// once sends a request once.
+// once sends a request once and reads the answer whole.
 func (c *client) once(ctx context.Context, r request) ([]byte, error) {
+	bounded, cancel := context.WithTimeoutCause(ctx, longest, errNoAnswer)
+	defer cancel()
+	resp, err := c.send(bounded, r)
+	if err == nil {
+		defer resp.Body.Close()
+		var body []byte
+		if body, err = readAnswer(resp); err == nil {
+			return body, nil
+		}
+	}
+	var gone *unreachable
+	if ctx.Err() != nil && errors.As(err, &gone) {
+		return nil, context.Cause(ctx)
+	}
+	return nil, err
+}
+
+// errNoAnswer ends a request that takes too long.
+var errNoAnswer = fmt.Errorf("it took longer than %v", longest)
+
+// stream opens an answer that goes on for as long as somebody reads it. Whoever gets it closes it.
+func (c *client) stream(ctx context.Context, r request) (io.ReadCloser, error) {
+	if err := c.credential(r); err != nil {
+		return nil, err
+	}
+	resp, err := c.send(ctx, r)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// send sends a request and gives an answer that is 2xx, its body not yet read.
+func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	req, err := c.build(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, &unreachable{c.base, err}
+	}
+	c.clock.hear(resp.Header)
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	body, err := readAnswer(resp)
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.refused(resp, body)
+}
+
+func (c *client) build(ctx context.Context, r request) (*http.Request, error) {
 	address := c.base + r.path
 	if len(r.query) > 0 {
 		address += "?" + r.query.Encode()
@@ -170,36 +247,30 @@ func (c *client) once(ctx context.Context, r request) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
-	req.Header.Set("User-Agent", c.agent)
-	req.Header.Set("Accept", "application/json")
+	h := req.Header
+	h.Set("User-Agent", c.agent)
+	if !r.open {
+		h.Set("Authorization", "Bearer "+c.key)
+	}
 	if r.body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		h.Set("Content-Type", "application/json")
 	}
-	if r.ifMatch != "" {
-		req.Header.Set("If-Match", r.ifMatch)
-	}
-	if r.idempotency != "" {
-		req.Header.Set(apiv1.HeaderIdempotencyKey, r.idempotency)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+	for name, value := range map[string]string{"If-Match": r.ifMatch, apiv1.HeaderIdempotencyKey: r.idempotency, "Last-Event-ID": r.after} {
+		if value != "" {
+			h.Set(name, value)
 		}
-		return nil, &unreachable{c.base, err}
 	}
-	defer resp.Body.Close()
+	return req, nil
+}
+
+// readAnswer reads a body whole.
+func readAnswer(resp *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
 	case err != nil:
-		return nil, &unreachable{c.base, err}
+		return nil, &unreachable{resp.Request.URL.Scheme + "://" + resp.Request.URL.Host, err}
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("the answer is larger than %d MiB: ask for fewer tasks", maxAnswer>>20)
-	case resp.StatusCode >= 300:
-		return nil, c.refused(resp, body)
 	}
 	return body, nil
 }
@@ -209,15 +280,21 @@ func (c *client) refused(resp *http.Response, body []byte) error {
 	e := &apiError{status: resp.StatusCode, path: resp.Request.URL.Path}
 	if json.Unmarshal(body, &e.problem) != nil || e.problem.Code == "" {
 		e.hint = c.base + " does not answer as Taskweir does: check the address (--url or TASKWEIR_URL)"
+		if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+			e.hint += "; it points to " + resp.Header.Get("Location")
+		}
 	}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		e.retryAfter = time.Duration(min(s, 3600)) * time.Second
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
-		e.hint = "check TASKWEIR_API_KEY: an API key, not the public key of an app"
+		e.hint = "check the API key (TASKWEIR_API_KEY, or taskweir context): not the public key of an app, not revoked\n" +
+			"  somebody with an admin key makes one with: taskweir apps keys create APP --scope manage"
 	case http.StatusForbidden:
 		e.hint = "use an API key with a larger scope (read < submit < manage < admin)"
+	case http.StatusPreconditionFailed:
+		e.hint = "somebody changed it meanwhile: look at it again and repeat the command"
 	case http.StatusServiceUnavailable:
 		if e.problem.Code != apiv1.CodeLiveViewUnavailable {
 			e.hint = "try again soon; taskweir doctor says what is wrong"

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +27,7 @@ func (p *program) showDelivery(ctx context.Context, c *client, args []string) er
 	if len(args) == 2 {
 		attempt = args[1]
 	} else {
-		t, _, err := fetch[apiv1.Task](ctx, c, get(path, nil))
+		t, _, err := fetch[apiv1.Task](ctx, c, get(path, p.withApp(nil)))
 		if err != nil {
 			return err
 		}
@@ -38,7 +37,7 @@ func (p *program) showDelivery(ctx context.Context, c *client, args []string) er
 		}
 		attempt = t.Attempts[len(t.Attempts)-1].ID.String()
 	}
-	a, raw, err := fetch[apiv1.AttemptDetail](ctx, c, get(path+"/attempts/"+url.PathEscape(attempt), nil))
+	a, raw, err := fetch[apiv1.AttemptDetail](ctx, c, get(path+"/attempts/"+url.PathEscape(attempt), p.withApp(nil)))
 	if err != nil || p.json() {
 		return p.rawUnless(err, raw)
 	}
@@ -71,15 +70,4 @@ func (p *program) printDelivery(a *apiv1.Attempt, d *apiv1.Delivery) error {
 		return err
 	}
 	return nil
-}
-
-// printableLines keeps the lines of a text, and control characters off the terminal: whoever wrote it was called by us, no more.
-func printableLines(text string) string {
-	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
-	for i, line := range lines {
-		if line != "" {
-			lines[i] = printable(strings.ReplaceAll(line, "\t", "    "))
-		}
-	}
-	return strings.Join(lines, "\n")
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +109,9 @@ func runWith(t *testing.T, d Deps, stdin string, args ...string) result {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	d.pause = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+	if !slices.ContainsFunc(d.Environ, func(kv string) bool { return strings.HasPrefix(kv, "XDG_CONFIG_HOME=") }) {
+		d.Environ = append(slices.Clone(d.Environ), "XDG_CONFIG_HOME="+t.TempDir())
+	}
 	code := Run(ctx, d, args)
 	return result{code, out.String(), errs.String()}
 }

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/taskweir/taskweir/pkg/apiv1"
@@ -43,6 +40,14 @@ func (p *program) printRaw(raw []byte) error {
 	return err
 }
 
+// rawUnless prints the API's JSON unless there is an error.
+func (p *program) rawUnless(err error, raw []byte) error {
+	if err != nil {
+		return err
+	}
+	return p.printRaw(raw)
+}
+
 // printJSON prints one value as one line.
 func (p *program) printJSON(v any) error {
 	enc := json.NewEncoder(p.Out)
@@ -50,41 +55,59 @@ func (p *program) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// table prints rows under a header.
-func (p *program) table(header string, rows [][]string) error {
-	w := tabwriter.NewWriter(p.Out, 0, 8, 2, ' ', 0)
-	lines := append([][]string{strings.Fields(header)}, rows...)
-	for _, cells := range lines {
-		for i, cell := range cells {
-			if i > 0 {
-				_, _ = io.WriteString(w, "\t")
+// say prints one line, clean.
+func (p *program) say(text string) error {
+	_, err := fmt.Fprintln(p.Out, clean(text))
+	return err
+}
+
+// outcome prints what became of one thing: its name and a text; with --quiet the name alone.
+func (p *program) outcome(name, text string) error {
+	if p.quiet {
+		return p.say(name)
+	}
+	return p.say(name + " " + text)
+}
+
+// note tells people something beside the results.
+func (p *program) note(format string, args ...any) {
+	if !p.quiet {
+		_, _ = fmt.Fprintln(p.Err, clean(fmt.Sprintf(format, args...)))
+	}
+}
+
+// fields prints names and values below each other; empty values are left out. With --quiet only the first value is printed.
+func (p *program) fields(list [][2]string) {
+	if p.quiet {
+		_ = p.say(list[0][1])
+		return
+	}
+	t := p.terminal()
+	for _, f := range list {
+		if f[1] == "" {
+			continue
+		}
+		text := clean(f[1])
+		if t.colour && (f[0] == "state" || f[0] == "error") {
+			style := stateStyle(f[1])
+			if f[0] == "error" {
+				style = styleRed
 			}
-			_, _ = io.WriteString(w, printable(cell))
+			text = styled(text, style)
 		}
-		_, _ = io.WriteString(w, "\n")
+		_, _ = fmt.Fprintf(p.Out, "%-12s %s\n", f[0]+":", text)
 	}
-	return w.Flush()
 }
 
-// printable keeps a cell on its line and control characters off the terminal.
-func printable(cell string) string {
-	if cell == "" {
-		return "-"
+// section prints an empty line and a table below fields; with --quiet nothing.
+func (p *program) section(header string, rows [][]string) error {
+	if p.quiet || len(rows) == 0 {
+		return nil
 	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, cell)
-}
-
-// shorten cuts a text for a table.
-func shorten(text string, most int) string {
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
+	if _, err := fmt.Fprintln(p.Out); err != nil {
+		return err
 	}
-	return text
+	return p.table(header, rows)
 }
 
 // local is an instant as a person reads it, in the machine's zone, with milliseconds.

@@ -2,24 +2,62 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"net/url"
+	"encoding/json"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
-	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
 
 func (p *program) queues() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "List every queue with its depth", Args: arguments(0, 0, ""), RunE: p.connected(p.listQueues)}
-	cmd := group("queues", "List, pause and resume queues", "")
+	page := pageFlags{limit: 1000}
+	list := &cobra.Command{Use: "list", Short: "List every queue with its depth and limits", Args: arguments(0, 0, "")}
+	list.RunE = p.live(list, func(ctx context.Context, c *client, _ []string) error {
+		return printList(ctx, p, c, "/v1/queues", p.withApp(nil), &page, queueHeader, p.queueRow)
+	})
+	page.add(list.Flags(), 1000)
+	cmd := group("queues", "List, limit, pause and resume queues", "")
 	cmd.RunE = listWithoutArguments(list)
-	config.AddFlags(cmd.PersistentFlags(), config.CLI)
+	p.apiFlags(cmd)
+	p.appFlag(cmd)
+	of := under("/v1/queues/")
+	set := &cobra.Command{
+		Use: "set QUEUE", Short: "Limit a queue; what the flags do not name stays. Makes it when it is not there", Args: arguments(1, 1, "a queue"),
+		Example: "  taskweir queues set mail --rate 50/s --concurrency 10\n  taskweir queues set mail --rate none",
+	}
 	cmd.AddCommand(list,
-		p.each("pause QUEUE...", "Start nothing more from these queues; what runs goes on", "/v1/queues/", "/pause", "paused"),
-		p.each("resume QUEUE...", "Start tasks from these queues again", "/v1/queues/", "/resume", "resumed"))
+		p.completing(completeQueues, get1(p, "get QUEUE...", "Show queues", of, p.showQueue)),
+		p.completing(completeQueues, p.limiting(set, of, func(raw []byte) (string, error) {
+			var q apiv1.Queue
+			err := json.Unmarshal(raw, &q)
+			return openOrPaused(q.Paused) + ", " + limitsText(q.Limits), err
+		})),
+		p.completing(completeQueues, p.each("pause QUEUE...", "Start nothing more from these queues; what runs goes on", http.MethodPost, of, "/pause", "paused")),
+		p.completing(completeQueues, p.each("resume QUEUE...", "Start tasks from these queues again", http.MethodPost, of, "/resume", "resumed")))
 	return cmd
+}
+
+const queueHeader = "QUEUE STATE DUE SCHEDULED RUNNING OLDEST-DUE RATE CONCURRENCY"
+
+func (p *program) queueRow(q apiv1.Queue) []string {
+	oldest := ""
+	if q.OldestDueAt != 0 {
+		oldest = milliseconds(q.OldestDueAgeMs)
+	}
+	return []string{q.Name, openOrPaused(q.Paused), count(q.Depth), count(q.Scheduled), count(q.Running), oldest, rateText(q.Limits.Rate), concurrencyText(q.Limits.Concurrency)}
+}
+
+func (p *program) showQueue(q apiv1.Queue) error {
+	oldest := ""
+	if q.OldestDueAt != 0 {
+		oldest = milliseconds(q.OldestDueAgeMs) + " ago, " + p.instant(q.OldestDueAt)
+	}
+	p.fields([][2]string{
+		{"queue", q.Name}, {"state", openOrPaused(q.Paused)}, {"due", count(q.Depth)}, {"oldest due", oldest}, {"scheduled", count(q.Scheduled)},
+		{"running", count(q.Running)}, {"rate", rateText(q.Limits.Rate)}, {"concurrency", concurrencyText(q.Limits.Concurrency)},
+	})
+	return nil
 }
 
 // listWithoutArguments makes a group list when nothing is asked of it.
@@ -32,40 +70,17 @@ func listWithoutArguments(list *cobra.Command) func(*cobra.Command, []string) er
 	}
 }
 
-func (p *program) listQueues(ctx context.Context, c *client, _ []string) error {
-	answer, raw, err := fetch[apiv1.List[apiv1.Queue]](ctx, c, get("/v1/queues", url.Values{"limit": {"1000"}}))
-	if err != nil || p.json() {
-		return p.rawUnless(err, raw)
-	}
-	var rows [][]string
-	for _, q := range answer.Items {
-		state, age := "open", ""
-		if q.Paused {
-			state = "paused"
-		}
-		if q.OldestDueAt != 0 {
-			age = milliseconds(q.OldestDueAgeMs)
-		}
-		rows = append(rows, []string{q.Name, state, count(q.Depth), count(q.Scheduled), count(q.Running), age})
-	}
-	return p.table("QUEUE STATE DUE SCHEDULED RUNNING OLDEST-DUE", rows)
-}
-
-// rawUnless prints the API's JSON unless there is an error.
-func (p *program) rawUnless(err error, raw []byte) error {
-	if err != nil {
-		return err
-	}
-	return p.printRaw(raw)
-}
-
-// each makes a command that POSTs to each of its arguments.
-func (p *program) each(use, short, before, after, done string) *cobra.Command {
+// each makes a command that sends the same to each of its arguments.
+func (p *program) each(use, short, method string, path func(string) (string, error), after, done string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: arguments(1, -1, "at least one name or id"),
 		RunE: p.connected(func(ctx context.Context, c *client, args []string) error {
 			return forEach(args, func(name string) error {
-				raw, err := c.call(ctx, post(before+url.PathEscape(name)+after, nil, nil))
+				address, err := path(name)
+				if err != nil {
+					return err
+				}
+				raw, err := c.call(ctx, request{method: method, path: address + after, query: p.withApp(nil)})
 				switch {
 				case err != nil:
 					return err
@@ -74,9 +89,28 @@ func (p *program) each(use, short, before, after, done string) *cobra.Command {
 				case p.json():
 					return p.printJSON(map[string]string{"name": name, "state": done})
 				}
-				_, err = fmt.Fprintf(p.Out, "%s %s\n", name, done)
-				return err
+				return p.outcome(name, done)
 			})
 		}),
 	}
+}
+
+// kinds are the commands for kinds.
+func (p *program) kinds() *cobra.Command {
+	var page pageFlags
+	list := &cobra.Command{Use: "list", Short: "List the kinds that tasks may have", Args: arguments(0, 0, "")}
+	list.RunE = p.connected(func(ctx context.Context, c *client, _ []string) error {
+		return printList(ctx, p, c, "/v1/kinds", nil, &page, "KIND FROM", func(k apiv1.Kind) []string {
+			if k.BuiltIn {
+				return []string{k.Name, "built in"}
+			}
+			return []string{k.Name, "declared"}
+		})
+	})
+	page.add(list.Flags(), 1000)
+	cmd := group("kinds", "List and declare kinds of tasks", "A kind names the code that runs a task. Workers declare the kinds that they run; \"declare\" does it before there is one.")
+	cmd.RunE = listWithoutArguments(list)
+	p.apiFlags(cmd)
+	cmd.AddCommand(list, p.each("declare KIND...", "Let tasks of these kinds be submitted before a worker runs them", http.MethodPut, under("/v1/kinds/"), "", "declared"))
+	return cmd
 }

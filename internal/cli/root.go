@@ -34,7 +34,9 @@ type Deps struct {
 	// Probes open the database and Redis for doctor.
 	Probes doctor.Probes
 
-	pause func(ctx context.Context, d time.Duration) error // between requests; nil: a timer
+	pause  func(ctx context.Context, d time.Duration) error // between requests; nil: a timer
+	screen *terminal                                        // what Out is; nil: look
+	asks   bool                                             // somebody answers on In although it is no terminal
 }
 
 // StandaloneOptions are the flags of standalone that are no settings.
@@ -57,24 +59,25 @@ func Run(ctx context.Context, d Deps, args []string) int {
 	err := root.ExecuteContext(ctx)
 	var own *exitError
 	if err != nil && !(errors.As(err, &own) && own.silent) {
-		fmt.Fprintln(d.Err, "taskweir: "+err.Error())
+		fmt.Fprintln(d.Err, "taskweir: "+printableLines(err.Error()))
 	}
 	return exitCode(err)
 }
 
 // Root is the whole command tree.
 func Root(d Deps) *cobra.Command {
-	p := &program{Deps: d}
+	p := &program{Deps: d, clock: &serverClock{}}
 	root := group("taskweir", "Distributed task scheduler: run it, operate it, submit tasks",
 		`Taskweir stores tasks durably, starts them on time on one of many workers, retries and cancels them.
 
   taskweir standalone --demo         start everything in this process and see it work
   taskweir tasks submit echo --payload '{"hello": "world"}' --wait
 
-Commands that talk to the API take its address and key from --url and TASKWEIR_API_KEY, or from the data folder of a standalone
-started in the same directory.
+Commands that talk to the API take its address and key from a context (taskweir context), from --url and TASKWEIR_API_KEY, or from
+the data folder of a standalone started in the same directory.
 
-Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found, 4 refused, 5 unavailable.`)
+Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found, 4 refused, 5 unavailable, 6 conflict,
+7 credentials, 8 and 9 a task failed or was cancelled; see taskweir help exit-codes.`)
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetIn(d.In)
 	root.SetOut(d.Out)
@@ -82,12 +85,11 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w\n  see: %s --help", err, c.CommandPath()))
 	})
-	root.PersistentFlags().VarP(&p.format, "output", "o", "how results are printed: table or json")
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	p.globalFlags(root)
 	if d.Standalone != nil {
 		root.AddCommand(p.standalone())
 	}
-	root.AddCommand(p.tasks(), p.schedules(), p.queues(), p.workers(), p.apps())
+	root.AddCommand(p.tasks(), p.schedules(), p.queues(), p.limitKeys(), p.kinds(), p.workers(), p.apps(), p.bulk(), p.stats(), p.events(), p.audit(), p.openapi(), p.context())
 	if d.Migrate != nil {
 		root.AddCommand(p.migrate())
 	}
@@ -98,6 +100,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found
 		root.AddCommand(p.bench())
 	}
 	root.AddCommand(p.version())
+	root.AddCommand(topics()...)
 	return root
 }
 
@@ -105,6 +108,34 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found
 type program struct {
 	Deps
 	format outputFormat
+	times  timesFormat
+	quiet  bool
+	clock  *serverClock
+	app    string // the app that is acted on, where a route takes one; empty: the key's own
+}
+
+func (p *program) globalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.VarP(&p.format, "output", "o", "how results are printed: table or json")
+	f.BoolVarP(&p.quiet, "quiet", "q", false, "print only ids or names, one a line")
+	f.Var(&p.times, "time", "how times are printed: auto, relative, absolute or utc")
+	fixed := func(flag string, values ...string) {
+		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	fixed("output", "table", "json")
+	fixed("time", "auto", "relative", "absolute", "utc")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if p.quiet && p.json() {
+			return usage(errors.New("--quiet and --output json say different things: keep one"))
+		}
+		return nil
+	}
+}
+
+// apiFlags gives a group of commands the flags that say which API.
+func (p *program) apiFlags(cmd *cobra.Command) {
+	config.AddFlags(cmd.PersistentFlags(), config.CLI)
+	_ = cmd.RegisterFlagCompletionFunc("context", p.completeContexts)
 }
 
 // group is a command that only holds others.
@@ -144,13 +175,14 @@ func arguments(low, high int, what string) cobra.PositionalArgs {
 // connected wraps a command that talks to the API: settings, client, Ctrl-C.
 func (p *program) connected(run func(ctx context.Context, c *client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		cfg, err := config.LoadFlags(config.CLI, cmd.Flags(), p.Environ)
+		cfg, app, err := p.loadCLI(cmd)
 		if err != nil {
 			return err
 		}
 		ctx, stop := interruptible(cmd.Context())
 		defer stop()
-		c := newClient(cfg, p.Version)
+		c := newClient(cfg, p.Version, p.clock)
+		p.app = app
 		if p.pause != nil {
 			c.pause = p.pause
 		}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -37,19 +36,6 @@ func (p *program) bench() *cobra.Command {
 	return &cobra.Command{
 		Use: "bench [flags]", Short: "Measure throughput and latency beside the machine's own yardsticks", DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.Bench(cmd.Context(), args) },
-	}
-}
-
-func (p *program) version() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: arguments(0, 0, ""),
-		RunE: func(*cobra.Command, []string) error {
-			if p.json() {
-				return p.printJSON(map[string]string{"version": p.Version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
-			}
-			_, err := fmt.Fprintf(p.Out, "taskweir %s %s %s/%s\n", p.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
 	}
 }
 

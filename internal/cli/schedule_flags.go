@@ -58,9 +58,12 @@ func (f *scheduleFlags) add(fs *pflag.FlagSet) {
 	own.StringVar(&f.payload, "payload", "", "JSON, @file, or - for standard input; may hold {{slot}}, {{slotUnix}}, {{schedule.name}}")
 	own.StringVar(&f.priority, "priority", "", "high, normal or low (default normal)")
 	own.StringVar(&f.timeout, "timeout", "", "how long one may run, like 30s, or none (default 1m)")
-	own.Int64Var(&f.retryMax, "retry-max", 0, "retries after the first run (default 3)")
-	own.DurationVar(&f.retryBase, "retry-base", 0, "wait before the first retry (default 1s)")
-	own.StringVar(&f.retryPolicy, "retry-policy", "", "fixed, linear or exponential (default exponential)")
+	f.retry.add(own)
+	own.StringVar(&f.completion, "completion-url", "", "URL that gets a signed POST when a task is final")
+	own.StringVar(&f.limitKey, "limit-key", "", "share the limits of this key (taskweir limit-keys)")
+	own.StringVar(&f.uniqueScope, "unique-scope", "", "how long a task has the key: until_started, until_finished, window or forever (default until_finished)")
+	own.DurationVar(&f.uniqueWindow, "unique-window", 0, "how long, with --unique-scope window")
+	own.StringVar(&f.uniqueConflict, "unique-on-conflict", "", "reject, keep or replace (what has not started) (default reject)")
 	own.StringVar(&f.unique, "unique-key", "", "make no task while another with this key is not final")
 	own.StringArrayVar(&f.labels, "task-label", nil, "key=value of the tasks, may be repeated")
 	f.take(fs, own)
@@ -166,7 +169,14 @@ func (f *scheduleFlags) task(p *program, in *apiv1.Submit, changed func(string) 
 	text(changed, "kind", f.kind, &in.Kind)
 	text(changed, "queue", f.queue, &in.Queue)
 	text(changed, "priority", f.priority, &in.Priority)
+	text(changed, "completion-url", f.completion, &in.CompletionURL)
+	text(changed, "limit-key", f.limitKey, &in.LimitKey)
 	text(changed, "unique-key", f.unique, &in.UniqueKey)
+	text(changed, "unique-scope", f.uniqueScope, &in.UniqueScope)
+	text(changed, "unique-on-conflict", f.uniqueConflict, &in.UniqueOnConflict)
+	if changed("unique-window") {
+		in.UniqueWindowMs = given.UniqueWindowMs
+	}
 	if changed("unique-key") && f.unique == "" {
 		in.UniqueScope, in.UniqueWindowMs, in.UniqueOnConflict = "", nil, ""
 	}
@@ -196,6 +206,12 @@ func mergedRetry(old, given *apiv1.Retry) *apiv1.Retry {
 	}
 	if given.BaseMs != nil {
 		out.BaseMs = given.BaseMs
+	}
+	if given.CapMs != nil {
+		out.CapMs = given.CapMs
+	}
+	if given.Jitter != nil {
+		out.Jitter = given.Jitter
 	}
 	return &out
 }

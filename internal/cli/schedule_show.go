@@ -7,12 +7,8 @@ import (
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
 
-func (s *scheduleCommands) printSchedules(list []apiv1.Schedule) error {
-	var rows [][]string
-	for _, x := range list {
-		rows = append(rows, []string{x.ID.String(), x.Name, scheduleState(x), local(x.NextAt), x.Task.Kind, x.Overlap, shorten(x.Description, 80)})
-	}
-	return s.table("ID NAME STATE NEXT KIND OVERLAP WHEN", rows)
+func (s *scheduleCommands) scheduleRow(x apiv1.Schedule) []string {
+	return []string{x.ID.String(), x.Name, scheduleState(x), s.when(x.NextAt), x.Task.Kind, x.Overlap, shorten(x.Description, 80)}
 }
 
 func scheduleState(x apiv1.Schedule) string {
@@ -48,11 +44,11 @@ func (s *scheduleCommands) printSchedule(x apiv1.Schedule) {
 		unique = *t.UniqueKey + ", " + *t.UniqueScope + ", " + *t.UniqueOnConflict
 	}
 	s.fields([][2]string{
-		{"id", fmt.Sprintf("%s, version %d", x.ID, x.Version)}, {"name", x.Name}, {"state", scheduleState(x)}, {"next", local(x.NextAt)},
+		{"id", fmt.Sprintf("%s, version %d", x.ID, x.Version)}, {"name", x.Name}, {"state", scheduleState(x)}, {"next", s.whenFull(x.NextAt)},
 		{"when", x.Description}, {"spec", specText(x.Spec)}, {"zone", x.Zone}, {"clock change", "gap " + x.DSTGap + ", overlap " + x.DSTOverlap},
 		{"misfire", x.Misfire.Policy + ", up to " + milliseconds(x.Misfire.MaxAgeMs) + " late"}, {"overlap", x.Overlap}, {"jitter", jitter},
-		{"start", local(x.StartAt)}, {"end", local(x.EndAt)}, {"failures", failures}, {"labels", labelText(x.Labels)}, {"app", x.App},
-		{"created", local(x.CreatedAt)}, {"updated", local(x.UpdatedAt)},
+		{"start", s.whenFull(x.StartAt)}, {"end", s.whenFull(x.EndAt)}, {"failures", failures}, {"labels", labelText(x.Labels)}, {"app", x.App},
+		{"created", s.whenFull(x.CreatedAt)}, {"updated", s.whenFull(x.UpdatedAt)},
 		{"task", strings.Join([]string{t.Kind, t.Queue, t.Priority}, ", ")}, {"timeout", timeout},
 		{"retries", fmt.Sprintf("%d, %s", t.Retry.Max, t.Retry.Policy)}, {"unique key", unique}, {"task labels", labelText(t.Labels)},
 		{"payload", shorten(string(t.Payload), 2000)},
@@ -69,25 +65,21 @@ func specText(s apiv1.ScheduleSpecInForce) string {
 	return "at " + s.At.String()
 }
 
-func (s *scheduleCommands) printSlots(slots []apiv1.Slot) error {
-	var rows [][]string
-	for _, x := range slots {
-		origin, at, id, detail := x.Origin, local(x.Slot), "", ""
-		if x.Backfill != 0 {
-			origin += " " + x.Backfill.String()
-		}
-		if x.Count > 1 {
-			at = fmt.Sprintf("%s … %s (%d)", at, local(x.LastSlot), x.Count)
-		}
-		if x.TaskID != 0 {
-			id = x.TaskID.String()
-		}
-		if x.Detail != nil {
-			detail = shorten(*x.Detail, 80)
-		}
-		rows = append(rows, []string{at, x.Outcome, origin, id, local(x.FiredAt), detail})
+func (s *scheduleCommands) slotRow(x apiv1.Slot) []string {
+	origin, at, id, detail := x.Origin, s.instant(x.Slot), "", ""
+	if x.Backfill != 0 {
+		origin += " " + x.Backfill.String()
 	}
-	return s.table("SLOT OUTCOME ORIGIN TASK DECIDED DETAIL", rows)
+	if x.Count > 1 {
+		at = fmt.Sprintf("%s … %s (%d)", at, s.instant(x.LastSlot), x.Count)
+	}
+	if x.TaskID != 0 {
+		id = x.TaskID.String()
+	}
+	if x.Detail != nil {
+		detail = shorten(*x.Detail, 80)
+	}
+	return []string{at, x.Outcome, origin, id, s.when(x.FiredAt), detail}
 }
 
 // caret shows a text and ^^^ under the place that a rule refused; empty when there is none.

@@ -15,28 +15,21 @@ import (
 )
 
 func (s *scheduleCommands) slots() *cobra.Command {
-	var outcome, from, to, cursor string
-	var limit int
+	var outcome, from, to string
+	var page pageFlags
 	cmd := &cobra.Command{Use: "slots SCHEDULE", Short: "What became of its slots, newest first", Args: arguments(1, 1, "an id or a name")}
 	f := cmd.Flags()
 	f.StringVar(&outcome, "outcome", "", "fired, held, skipped, skipped_overlap, skipped_misfire or failed_template")
 	f.StringVar(&from, "from", "", "slots at or after this time (RFC 3339)")
 	f.StringVar(&to, "to", "", "slots before this time (RFC 3339)")
-	f.IntVar(&limit, "limit", 50, "at most this many, 1 to 1000")
-	f.StringVar(&cursor, "cursor", "", "go on where a list ended")
-	cmd.RunE = s.connected(func(ctx context.Context, c *client, args []string) error {
+	page.add(f, 50)
+	_ = cmd.RegisterFlagCompletionFunc("outcome", cobra.FixedCompletions([]string{"fired", "held", "skipped", "skipped_overlap", "skipped_misfire", "failed_template"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RunE = s.live(cmd, func(ctx context.Context, c *client, args []string) error {
 		path, err := s.path(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
-		answer, raw, err := fetch[apiv1.List[apiv1.Slot]](ctx, c, get(path+"/slots", s.query("outcome", outcome, "from", from, "to", to, "limit", strconv.Itoa(limit), "cursor", cursor)))
-		if err != nil || s.json() {
-			return s.rawUnless(err, raw)
-		}
-		if err := s.printSlots(answer.Items); err != nil {
-			return err
-		}
-		return s.more(answer.NextCursor)
+		return printList(ctx, s.program, c, path+"/slots", s.query("outcome", outcome, "from", from, "to", to), &page, "SLOT OUTCOME ORIGIN TASK DECIDED DETAIL", s.slotRow)
 	})
 	return cmd
 }
@@ -71,8 +64,10 @@ func (s *scheduleCommands) onSlot(use, short, verb string, keyed bool) *cobra.Co
 				if slot.TaskID != 0 {
 					text += ", task " + slot.TaskID.String()
 				}
-				_, err = fmt.Fprintf(s.Out, "%s: slot %s %s\n", printable(name), local(slot.Slot), text)
-				return err
+				if s.quiet {
+					return s.say(slot.TaskID.String())
+				}
+				return s.say(fmt.Sprintf("%s: slot %s %s", name, s.instant(slot.Slot), text))
 			})
 		}),
 	}

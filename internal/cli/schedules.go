@@ -7,17 +7,15 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
 
 // schedules are the commands for schedules. They take ids or names.
 func (p *program) schedules() *cobra.Command {
-	s := &scheduleCommands{program: p}
+	s := &scheduleCommands{p}
 	list := s.list()
 	cmd := group("schedules", "Make, look at and control schedules", `A schedule makes tasks at the times that an expression, an interval or one instant names. Commands take its id or its name.
 
@@ -25,8 +23,8 @@ func (p *program) schedules() *cobra.Command {
   taskweir schedules create nightly --cron '30 2 * * *' --zone Europe/Berlin --kind http --payload '{"url": "https://example.org/report"}'
   taskweir schedules slots nightly`)
 	cmd.RunE = listWithoutArguments(list)
-	config.AddFlags(cmd.PersistentFlags(), config.CLI)
-	cmd.PersistentFlags().StringVar(&s.app, "app", "", "of this app (admin keys only); * lists those of all")
+	p.apiFlags(cmd)
+	p.appFlag(cmd)
 	cmd.AddCommand(list, s.get(), s.create(), s.edit(), s.slots(), s.preview(), s.trigger(), s.skipNext(), s.backfill(),
 		s.each("pause SCHEDULE...", "Plan no more slots; what has begun goes on", http.MethodPost, "/pause", "paused"),
 		s.each("resume SCHEDULE...", "Plan slots again, from the next one on", http.MethodPost, "/resume", "resumed"),
@@ -35,10 +33,7 @@ func (p *program) schedules() *cobra.Command {
 }
 
 // scheduleCommands holds what all of them share.
-type scheduleCommands struct {
-	*program
-	app string
-}
+type scheduleCommands struct{ *program }
 
 // query gives query parameters; empty values are left out, --app is added.
 func (s *scheduleCommands) query(pairs ...string) url.Values {
@@ -48,10 +43,7 @@ func (s *scheduleCommands) query(pairs ...string) url.Values {
 			q.Set(pairs[i], pairs[i+1])
 		}
 	}
-	if s.app != "" {
-		q.Set("app", s.app)
-	}
-	return q
+	return s.withApp(q)
 }
 
 // path finds a schedule by id or name.
@@ -72,31 +64,17 @@ func (s *scheduleCommands) path(ctx context.Context, c *client, name string) (st
 }
 
 func (s *scheduleCommands) list() *cobra.Command {
-	var paused, cursor string
-	var limit int
+	var paused, name string
+	var page pageFlags
 	cmd := &cobra.Command{Use: "list", Short: "List schedules, newest first", Args: arguments(0, 0, "")}
 	cmd.Flags().StringVar(&paused, "paused", "", "only those that are paused (true) or not (false)")
-	cmd.Flags().IntVar(&limit, "limit", 50, "at most this many, 1 to 1000")
-	cmd.Flags().StringVar(&cursor, "cursor", "", "go on where a list ended")
-	cmd.RunE = s.connected(func(ctx context.Context, c *client, _ []string) error {
-		answer, raw, err := fetch[apiv1.List[apiv1.Schedule]](ctx, c, get("/v1/schedules", s.query("paused", paused, "limit", strconv.Itoa(limit), "cursor", cursor)))
-		if err != nil || s.json() {
-			return s.rawUnless(err, raw)
-		}
-		if err := s.printSchedules(answer.Items); err != nil {
-			return err
-		}
-		return s.more(answer.NextCursor)
+	cmd.Flags().StringVar(&name, "name", "", "only the one of this name, of each app")
+	page.add(cmd.Flags(), 50)
+	_ = cmd.RegisterFlagCompletionFunc("paused", cobra.FixedCompletions([]string{"true", "false"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RunE = s.live(cmd, func(ctx context.Context, c *client, _ []string) error {
+		return printList(ctx, s.program, c, "/v1/schedules", s.query("paused", paused, "name", name), &page, "ID NAME STATE NEXT KIND OVERLAP WHEN", s.scheduleRow)
 	})
 	return cmd
-}
-
-func (s *scheduleCommands) more(cursor *string) error {
-	if cursor == nil {
-		return nil
-	}
-	_, err := fmt.Fprintf(s.Err, "\nmore: add --cursor %s\n", *cursor)
-	return err
 }
 
 func (s *scheduleCommands) get() *cobra.Command {
@@ -207,25 +185,15 @@ func (s *scheduleCommands) changed(f *scheduleFlags, old apiv1.Schedule, changed
 	return in.AppendJSON(nil)
 }
 
-// document reads a request from a file or from standard input.
-func (s *scheduleCommands) document(file string) ([]byte, error) {
-	if file != "-" {
-		file = "@" + file
-	}
-	raw, err := s.payload(file)
-	if err != nil {
-		return nil, usage(fmt.Errorf("--file: %s", strings.TrimPrefix(err.Error(), "--payload: ")))
-	}
-	return raw, nil
-}
-
 // saved prints a schedule that was written.
 func (s *scheduleCommands) saved(sch apiv1.Schedule, raw []byte, err error) error {
 	if err != nil || s.json() {
 		return s.rawUnless(err, raw)
 	}
-	_, err = fmt.Fprintf(s.Out, "%s %s: %s; %s\n", sch.ID, printable(sch.Name), sch.Description, nextText(sch))
-	return err
+	if s.quiet {
+		return s.say(sch.ID.String())
+	}
+	return s.say(fmt.Sprintf("%s %s: %s; %s", sch.ID, sch.Name, sch.Description, nextText(sch)))
 }
 
 func nextText(sch apiv1.Schedule) string {
@@ -256,8 +224,7 @@ func (s *scheduleCommands) each(use, short, method, verb, done string) *cobra.Co
 				case s.json():
 					return s.printJSON(map[string]string{"name": name, "state": done})
 				}
-				_, err = fmt.Fprintf(s.Out, "%s %s\n", printable(name), done)
-				return err
+				return s.outcome(name, done)
 			})
 		}),
 	}

@@ -50,7 +50,7 @@ func TestEditChangesWhatTheFlagsName(t *testing.T) {
 			body: `{"name":"other","spec":{"cron":"30 2 * * *","dialect":"auto"},` + unchanged + `"overlap":"skip","maxConsecutiveFailures":3,"paused":false,"labels":{"team":"x"},` +
 				strings.Replace(strings.Replace(work, `"max":3`, `"max":0`, 1), `"uniqueKey":"u","uniqueScope":"until_finished","uniqueOnConflict":"reject",`, "", 1)})
 	run(t, f.url, "", "schedules", "edit", "nightly", "--every=1m", "--overlap=allow").expect(t, ExitOK, "16 nightly")
-	run(t, f.url, "", "schedules", "edit", "16", "--name=other", "--paused=false", "--retry-max=0", "--unique-key=").expect(t, ExitRefused, "changed since it was read (412 precondition_failed)")
+	run(t, f.url, "", "schedules", "edit", "16", "--name=other", "--paused=false", "--retry-max=0", "--unique-key=").expect(t, ExitConflict, "changed since it was read (412 precondition_failed)")
 	if f.matches[2] != `"3"` {
 		t.Errorf("If-Match %q", f.matches[2])
 	}
@@ -100,13 +100,13 @@ func TestScheduleActions(t *testing.T) {
 	run(t, f.url, "", "schedules", "delete", "16").expect(t, ExitOK, "16 deleted")
 	run(t, f.url, "", "schedules", "delete", "16", "-o=json").expect(t, ExitOK, `{"name":"16","state":"deleted"}`)
 	run(t, f.url, "", "schedules", "trigger", "16").expect(t, ExitOK, "fired, task 7")
-	run(t, f.url, "", "schedules", "trigger", "16").expect(t, ExitRefused, "it runs (409 schedule_overlap)", "the other task: 7")
+	run(t, f.url, "", "schedules", "trigger", "16").expect(t, ExitConflict, "it runs (409 schedule_overlap)", "the other task: 7")
 	run(t, f.url, "", "schedules", "skip-next", "16").expect(t, ExitOK, "skipped")
 	run(t, f.url, "", "schedules", "backfill", "16", "--from=2026-01-01T00:00:00Z", "--to=2026-01-02T00:00:00Z").expect(t, ExitOK, "backfill 18: 2 slots, 1 fired, 1 held")
 	run(t, f.url, "", "schedules", "backfill", "16", "--from=2026-01-01T00:00:00Z", "--to=2026-01-02T00:00:00Z").expect(t, ExitOK, "no slot lies in that range")
 	run(t, f.url, "", "schedules", "get", "none").expect(t, ExitNotFound, `no schedule named "none"`)
 	run(t, f.url, "", "schedules", "get", "twins", "--app=*").expect(t, ExitUsage, "several apps")
-	run(t, f.url, "", "schedules", "create", "x", "--every=1m", "--kind=echo").expect(t, ExitRefused, "the other schedule: 12")
+	run(t, f.url, "", "schedules", "create", "x", "--every=1m", "--kind=echo").expect(t, ExitConflict, "the other schedule: 12")
 	run(t, f.url, "", "schedules", "preview", "61 * * * *", "--zone=UTC", "--count=7", "--jitter=1s").expect(t, ExitRefused, "spec.cron: no (422 invalid)\n    ? 61 *\n      ^^\n  a: m\n")
 }
 

@@ -8,16 +8,14 @@ import (
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
 
-func (p *program) printTasks(tasks []apiv1.Task) error {
-	var rows [][]string
-	for _, t := range tasks {
-		state := t.State
-		if t.Reason != "" {
-			state += " (" + t.Reason + ")"
-		}
-		rows = append(rows, []string{t.ID.String(), state, t.Kind, t.Queue, t.Priority, local(t.CreatedAt), local(t.RunAt), span(t.StartedAt, t.FinishedAt), shorten(errorText(t.Error), 60)})
+const taskHeader = "ID STATE KIND QUEUE PRIORITY CREATED DUE TOOK ERROR"
+
+func (p *program) taskRow(t apiv1.Task) []string {
+	state := t.State
+	if t.Reason != "" {
+		state += " (" + t.Reason + ")"
 	}
-	return p.table("ID STATE KIND QUEUE PRIORITY CREATED DUE TOOK ERROR", rows)
+	return []string{t.ID.String(), state, t.Kind, t.Queue, t.Priority, p.when(t.CreatedAt), p.when(t.RunAt), span(t.StartedAt, t.FinishedAt), shorten(errorText(t.Error), 60)}
 }
 
 func errorText(e *apiv1.TaskError) string {
@@ -32,15 +30,6 @@ func errorText(e *apiv1.TaskError) string {
 		text += ": " + e.Message
 	}
 	return strings.TrimPrefix(text, ": ")
-}
-
-// fields prints names and values below each other; empty values are left out.
-func (p *program) fields(list [][2]string) {
-	for _, f := range list {
-		if f[1] != "" {
-			_, _ = fmt.Fprintf(p.Out, "%-12s %s\n", f[0]+":", printable(f[1]))
-		}
-	}
 }
 
 // printTask shows one task whole.
@@ -66,10 +55,11 @@ func (p *program) printTask(t apiv1.Task) error {
 	}
 	p.fields([][2]string{
 		{"id", t.ID.String()}, {"state", state}, {"why", verdict}, {"kind", t.Kind}, {"queue", t.Queue + ", " + t.Priority}, {"app", t.App},
-		{"created", local(t.CreatedAt)}, {"due", local(t.RunAt)}, {"started", local(t.StartedAt)}, {"finished", local(t.FinishedAt)},
-		{"took", span(t.StartedAt, t.FinishedAt)}, {"expires", local(t.ExpiresAt)}, {"timeout", timeout},
+		{"created", p.whenFull(t.CreatedAt)}, {"due", p.whenFull(t.RunAt)}, {"started", p.whenFull(t.StartedAt)}, {"finished", p.whenFull(t.FinishedAt)},
+		{"took", span(t.StartedAt, t.FinishedAt)}, {"expires", p.whenFull(t.ExpiresAt)}, {"timeout", timeout},
 		{"retries", fmt.Sprintf("%d of %d used, %s", min(t.Failures, t.Retry.Max), t.Retry.Max, t.Retry.Policy)}, {"retry of", retryOf},
-		{"unique key", t.UniqueKey}, {"labels", labelText(t.Labels)}, {"cancel asked", local(t.CancelRequestedAt)},
+		{"schedule", scheduled(t)}, {"unique key", t.UniqueKey}, {"limit key", t.LimitKey}, {"labels", labelText(t.Labels)}, {"cancel asked", p.whenFull(t.CancelRequestedAt)},
+		{"completion", t.CompletionURL}, {"complete by", p.whenFull(t.CompleteBy)}, {"progress", progressText(t)},
 		{"error", errorText(t.Error)}, {"payload", shorten(string(t.Payload), 2000)}, {"result", resultText(t)},
 	})
 	if len(t.Attempts) == 0 {
@@ -81,10 +71,23 @@ func (p *program) printTask(t apiv1.Task) error {
 		if outcome == "" {
 			outcome = "running"
 		}
-		rows = append(rows, []string{fmt.Sprint(a.Epoch), a.ID.String(), a.Worker.String(), local(a.StartedAt), span(a.StartedAt, a.FinishedAt), outcome, shorten(errorText(a.Error), 80)})
+		rows = append(rows, []string{fmt.Sprint(a.Epoch), a.ID.String(), a.Worker.String(), p.instant(a.StartedAt), span(a.StartedAt, a.FinishedAt), outcome, shorten(errorText(a.Error), 80)})
 	}
-	_, _ = fmt.Fprintln(p.Out)
-	return p.table("EPOCH ATTEMPT WORKER STARTED TOOK OUTCOME ERROR", rows)
+	return p.section("EPOCH ATTEMPT WORKER STARTED TOOK OUTCOME ERROR", rows)
+}
+
+func scheduled(t apiv1.Task) string {
+	if t.ScheduleID == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s, slot %s", t.ScheduleID, t.Slot)
+}
+
+func progressText(t apiv1.Task) string {
+	if text := string(t.Progress); text != "null" {
+		return shorten(text, 400)
+	}
+	return ""
 }
 
 func resultText(t apiv1.Task) string {

@@ -1,26 +1,33 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
 
 func (p *program) tasks() *cobra.Command {
-	cmd := group("tasks", "Submit, look at and control tasks", "")
-	config.AddFlags(cmd.PersistentFlags(), config.CLI)
-	cmd.AddCommand(p.submit(), p.getTasks(), p.listTasks(), p.watch(), p.cancel(), p.retry(), p.taskLog(), p.taskDelivery(),
+	cmd := group("tasks", "Submit, look at and control tasks", `A task is one piece of work: a kind, a payload, a queue, when it is due, how often it is retried.
+
+  taskweir tasks submit http --payload '{"url": "https://example.org/hook"}' --wait
+  taskweir tasks list --state failed --from 24h
+  taskweir tasks get 17          why it is where it is, its attempts
+  taskweir tasks log 17 -f       its output, live`)
+	p.apiFlags(cmd)
+	p.appFlag(cmd)
+	cmd.AddCommand(p.submit(), p.submitBatch(), p.getTasks(), p.listTasks(), p.waitTasks(), p.watch(), p.taskEvents(), p.cancel(), p.retry(), p.taskLog(), p.taskStack(), p.taskDelivery(), p.completeTask(),
 		p.eachTask("resend ID...", "Send once more what tasks send: final ones again, waiting ones now", "/resend"),
 		p.eachTask("run-now ID...", "Start waiting tasks now instead of at their time", "/run-now"),
 		p.eachTask("abandon ID...", "Close zombies: attempts whose handler ignores that its time is over", "/abandon"))
@@ -36,7 +43,7 @@ func forEach(names []string, do func(name string) error) error {
 				err = fmt.Errorf("%s: %w", name, err)
 			}
 			errs = append(errs, err)
-			if code := exitCode(err); code == ExitUnavailable || errors.Is(err, errInterrupted) {
+			if code := exitCode(err); code == ExitUnavailable || code == ExitCredentials || code == ExitTimeout || code == ExitInterrupted {
 				break // the others would fail alike
 			}
 		}
@@ -44,7 +51,11 @@ func forEach(names []string, do func(name string) error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return &exitError{code: exitCode(errs[0]), err: errors.Join(errs...)}
+	silent := !slices.ContainsFunc(errs, func(err error) bool {
+		var own *exitError
+		return !errors.As(err, &own) || !own.silent
+	})
+	return &exitError{code: exitCode(errs[0]), err: errors.Join(errs...), silent: silent}
 }
 
 func taskPath(id string) (string, error) {
@@ -56,15 +67,15 @@ func taskPath(id string) (string, error) {
 
 func (p *program) getTasks() *cobra.Command {
 	var wait time.Duration
-	cmd := &cobra.Command{Use: "get ID...", Short: "Show tasks with their attempts", Args: arguments(1, -1, "at least one id")}
+	cmd := &cobra.Command{Use: "get ID...", Short: "Show tasks with their attempts, and why they are where they are", Args: arguments(1, -1, "at least one id")}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait up to this long (30s at most) until the task is final")
-	cmd.RunE = p.connected(func(ctx context.Context, c *client, args []string) error {
+	cmd.RunE = p.live(cmd, func(ctx context.Context, c *client, args []string) error {
 		return forEach(args, func(id string) error {
 			path, err := taskPath(id)
 			if err != nil {
 				return err
 			}
-			t, raw, err := fetch[apiv1.Task](ctx, c, get(path, waitQuery(wait)))
+			t, raw, err := fetch[apiv1.Task](ctx, c, get(path, p.withApp(waitQuery(wait))))
 			if err != nil || p.json() {
 				return p.rawUnless(err, raw)
 			}
@@ -81,45 +92,92 @@ func waitQuery(wait time.Duration) url.Values {
 	return url.Values{"wait": {wait.String()}}
 }
 
-func (p *program) listTasks() *cobra.Command {
-	var state, queue, kind, label, unique, app, from, to, cursor string
-	var limit int
-	cmd := &cobra.Command{Use: "list", Short: "List tasks, newest first (scheduled and queued ones in due order)", Args: arguments(0, 0, "")}
-	f := cmd.Flags()
-	f.StringVar(&state, "state", "", "scheduled, queued, running, succeeded, failed, cancelled")
-	f.StringVar(&queue, "queue", "", "of this queue")
-	f.StringVar(&kind, "kind", "", "of this kind")
-	f.StringVar(&label, "label", "", "with this label, key=value")
-	f.StringVar(&unique, "unique-key", "", "with this unique key")
-	f.StringVar(&from, "from", "", "created at or after this time (RFC 3339)")
-	f.StringVar(&to, "to", "", "created before this time (RFC 3339)")
-	f.StringVar(&app, "app", "", "of this app (admin keys only)")
-	f.IntVar(&limit, "limit", 50, "at most this many, 1 to 1000")
-	f.StringVar(&cursor, "cursor", "", "go on where a list ended")
-	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"scheduled", "queued", "running", "succeeded", "failed", "cancelled"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.RunE = p.connected(func(ctx context.Context, c *client, _ []string) error {
-		query := url.Values{"limit": {strconv.Itoa(limit)}}
-		for name, value := range map[string]string{"state": state, "queue": queue, "kind": kind, "uniqueKey": unique, "from": from, "to": to, "app": app, "cursor": cursor} {
-			if value != "" {
-				query.Set(name, value)
+// taskFilter are the flags that choose tasks, of lists and of bulk operations.
+type taskFilter struct{ state, queue, kind, label, unique, from, to string }
+
+func (f *taskFilter) add(p *program, cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.state, "state", "", "scheduled, queued, running, succeeded, failed, cancelled or blocked")
+	fs.StringVar(&f.queue, "queue", "", "of this queue")
+	fs.StringVar(&f.kind, "kind", "", "of this kind")
+	fs.StringVar(&f.label, "label", "", "with this label, key=value")
+	fs.StringVar(&f.unique, "unique-key", "", "with this unique key")
+	fs.StringVar(&f.from, "from", "", "created at or after this time (RFC 3339), or an age like 15m, 24h, 7d")
+	fs.StringVar(&f.to, "to", "", "created before this time, or longer ago than this")
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"scheduled", "queued", "running", "succeeded", "failed", "cancelled", "blocked"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("queue", p.complete(completeQueues))
+	_ = cmd.RegisterFlagCompletionFunc("kind", p.complete(completeKinds))
+}
+
+// times reads --from and --to; 0 where it is not given. Ages are reckoned by the server's clock.
+func (f *taskFilter) times(ctx context.Context, c *client) (from, to apiv1.Time, err error) {
+	if from, err = c.timeFlag(ctx, "from", f.from); err == nil {
+		to, err = c.timeFlag(ctx, "to", f.to)
+	}
+	return from, to, err
+}
+
+// labelParts reads --label.
+func (f *taskFilter) labelParts() (key, value string, err error) {
+	if f.label == "" {
+		return "", "", nil
+	}
+	i := strings.IndexAny(f.label, "=:")
+	if i < 1 {
+		return "", "", usage(fmt.Errorf("--label: %q is not key=value", f.label))
+	}
+	return f.label[:i], f.label[i+1:], nil
+}
+
+// query is the filter as query parameters.
+func (f *taskFilter) query(ctx context.Context, p *program, c *client) (url.Values, error) {
+	key, value, err := f.labelParts()
+	if err != nil {
+		return nil, err
+	}
+	q := p.parameters("state", f.state, "queue", f.queue, "kind", f.kind, "uniqueKey", f.unique)
+	if key != "" {
+		q.Set("label", key+":"+value)
+	}
+	from, to, err := f.times(ctx, c)
+	for name, at := range map[string]apiv1.Time{"from": from, "to": to} {
+		if at != 0 {
+			q.Set(name, at.String())
+		}
+	}
+	return q, err
+}
+
+// timeFlag reads a time, or an age by the server's clock; 0 for "".
+func (c *client) timeFlag(ctx context.Context, flag, text string) (apiv1.Time, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return flagTime(flag, text, func() (apiv1.Time, error) {
+		if c.clock.at() == 0 {
+			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/healthz", open: true}); err != nil {
+				return 0, err
 			}
 		}
-		if i := strings.IndexAny(label, "=:"); i >= 0 {
-			query.Set("label", label[:i]+":"+label[i+1:])
-		} else if label != "" {
-			return usage(fmt.Errorf("--label: %q is not key=value", label))
+		if c.clock.at() == 0 {
+			return 0, fmt.Errorf("%s does not tell its time: give --%s as a time", c.base, flag)
 		}
-		list, raw, err := fetch[apiv1.TaskList](ctx, c, get("/v1/tasks", query))
-		if err != nil || p.json() {
-			return p.rawUnless(err, raw)
-		}
-		if err := p.printTasks(list.Items); err != nil {
+		return c.clock.at(), nil
+	})
+}
+
+func (p *program) listTasks() *cobra.Command {
+	var f taskFilter
+	var page pageFlags
+	cmd := &cobra.Command{Use: "list", Short: "List tasks, newest first (scheduled and queued ones in due order)", Args: arguments(0, 0, "")}
+	f.add(p, cmd)
+	page.add(cmd.Flags(), 50)
+	cmd.RunE = p.live(cmd, func(ctx context.Context, c *client, _ []string) error {
+		query, err := f.query(ctx, p, c)
+		if err != nil {
 			return err
 		}
-		if list.NextCursor != "" {
-			_, err = fmt.Fprintf(p.Err, "\nmore: add --cursor %s\n", list.NextCursor)
-		}
-		return err
+		return printList(ctx, p, c, "/v1/tasks", query, &page, taskHeader, p.taskRow)
 	})
 	return cmd
 }
@@ -129,7 +187,7 @@ func (p *program) cancel() *cobra.Command {
 	cmd := &cobra.Command{Use: "cancel ID...", Short: "Cancel tasks; running ones are stopped", Args: arguments(1, -1, "at least one id")}
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "wait up to this long (30s at most) until a running task has stopped")
 	cmd.RunE = p.connected(func(ctx context.Context, c *client, args []string) error {
-		return forEach(args, func(id string) error { return p.act(ctx, c, id, "/cancel", waitQuery(wait), nil) })
+		return forEach(args, func(id string) error { return p.act(ctx, c, id, "/cancel", p.withApp(waitQuery(wait)), nil) })
 	})
 	return cmd
 }
@@ -155,7 +213,7 @@ func (p *program) retry() *cobra.Command {
 			}
 			raw = withPayload(raw, payload)
 		}
-		return forEach(args, func(id string) error { return p.act(ctx, c, id, "/retry", nil, raw) })
+		return forEach(args, func(id string) error { return p.act(ctx, c, id, "/retry", p.withApp(nil), raw) })
 	})
 	return cmd
 }
@@ -174,7 +232,7 @@ func (p *program) eachTask(use, short, verb string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: arguments(1, -1, "at least one id"),
 		RunE: p.connected(func(ctx context.Context, c *client, args []string) error {
-			return forEach(args, func(id string) error { return p.act(ctx, c, id, verb, nil, nil) })
+			return forEach(args, func(id string) error { return p.act(ctx, c, id, verb, p.withApp(nil), nil) })
 		}),
 	}
 }
@@ -185,7 +243,11 @@ func (p *program) act(ctx context.Context, c *client, id, verb string, query url
 	if err != nil {
 		return err
 	}
-	t, raw, err := fetch[apiv1.Task](ctx, c, post(path+verb, query, body))
+	r := post(path+verb, query, body)
+	if verb == "/retry" && body != nil && bytes.Contains(body, []byte(`"payload":`)) {
+		r.idempotency = rand.Text() // it makes a task
+	}
+	t, raw, err := fetch[apiv1.Task](ctx, c, r)
 	if err != nil || p.json() {
 		return p.rawUnless(err, raw)
 	}
@@ -196,27 +258,5 @@ func (p *program) act(ctx context.Context, c *client, id, verb string, query url
 	case t.CancelRequestedAt != 0 && t.State == apiv1.StateRunning:
 		text = "running, told to stop"
 	}
-	_, err = fmt.Fprintf(p.Out, "%s %s\n", t.ID, text)
-	return err
-}
-
-func (p *program) taskLog() *cobra.Command {
-	return &cobra.Command{
-		Use: "log ID", Short: "Print the last 64 KiB of a task's output", Args: arguments(1, 1, "an id"),
-		RunE: p.connected(func(ctx context.Context, c *client, args []string) error {
-			path, err := taskPath(args[0])
-			if err != nil {
-				return err
-			}
-			raw, err := c.call(ctx, request{method: http.MethodGet, path: path + "/log"})
-			if err != nil {
-				return err
-			}
-			if p.json() {
-				return p.printJSON(map[string]string{"id": args[0], "log": string(raw)})
-			}
-			_, err = p.Out.Write(raw)
-			return err
-		}),
-	}
+	return p.outcome(t.ID.String(), text)
 }

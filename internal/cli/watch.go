@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +38,7 @@ type watcher struct {
 func (p *program) watch() *cobra.Command {
 	return &cobra.Command{
 		Use: "watch ID...", Short: "Print every change of tasks until all are final", Args: arguments(1, 1000, "at least one id"),
-		Long: "Prints every change of state with its time in milliseconds, also those that happened before. The exit code is 1 unless all tasks succeeded.",
+		Long: "Prints every change of state with its time in milliseconds, also those that happened before. The exit code is 8 when\na task failed, 9 when one was cancelled.",
 		RunE: p.connected(func(ctx context.Context, c *client, args []string) error {
 			w := &watcher{told: map[string]bool{}, final: map[string]string{}}
 			for _, id := range args {
@@ -59,7 +58,7 @@ func (p *program) watch() *cobra.Command {
 func (p *program) runWatch(ctx context.Context, c *client, w *watcher) error {
 	away := false
 	for first := true; ; first = false {
-		list, _, err := fetch[apiv1.TaskList](ctx, c, get("/v1/tasks", url.Values{"ids": {strings.Join(w.ids, ",")}}))
+		list, _, err := fetch[apiv1.TaskList](ctx, c, get("/v1/tasks", p.parameters("ids", strings.Join(w.ids, ","))))
 		switch {
 		case err == nil:
 			away = false
@@ -67,7 +66,7 @@ func (p *program) runWatch(ctx context.Context, c *client, w *watcher) error {
 			return err
 		case !away:
 			away = true
-			_, _ = fmt.Fprintln(p.Err, "no answer for the moment, still trying")
+			p.note("no answer for the moment, still trying")
 		}
 		if first {
 			if err := w.missing(list.Items); err != nil {
@@ -102,10 +101,20 @@ func (w *watcher) missing(found []apiv1.Task) error {
 
 // verdict is an error unless everything succeeded.
 func (w *watcher) verdict() error {
+	var states []string
 	for _, state := range w.final {
-		if state != apiv1.StateSucceeded {
-			return &exitError{code: ExitFailure, err: errors.New("not every task succeeded"), silent: true}
-		}
+		states = append(states, state)
+	}
+	return verdict(states...)
+}
+
+// verdict is an error unless all final tasks succeeded: a failed one counts more than a cancelled one.
+func verdict(states ...string) error {
+	switch {
+	case slices.Contains(states, apiv1.StateFailed):
+		return &exitError{code: ExitTaskFailed, err: errors.New("not every task succeeded"), silent: true}
+	case slices.Contains(states, apiv1.StateCancelled):
+		return &exitError{code: ExitTaskStopped, err: errors.New("not every task succeeded"), silent: true}
 	}
 	return nil
 }
@@ -135,7 +144,11 @@ func (p *program) tell(w *watcher, tasks []apiv1.Task) error {
 			}
 			continue
 		}
-		if _, err := fmt.Fprintf(p.Out, "%s  %s  %-9s %s\n", c.At.Time().Local().Format("15:04:05.000"), c.Task, c.State, printable(c.Text)); err != nil {
+		state := fmt.Sprintf("%-9s", c.State)
+		if p.terminal().colour {
+			state = styled(state, stateStyle(c.State))
+		}
+		if _, err := fmt.Fprintf(p.Out, "%s  %s  %s %s\n", timeOfDay(c.At), c.Task, state, printable(c.Text)); err != nil {
 			return err
 		}
 	}

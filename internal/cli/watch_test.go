@@ -49,7 +49,7 @@ func TestWatchTellsWhatHappenedBefore(t *testing.T) {
 func TestWatchEndsWithTheVerdict(t *testing.T) {
 	cancelled := `{"id":"7","kind":"http","queue":"default","state":"cancelled","reason":"by_user","createdAt":"2026-01-02T03:04:05.000Z","runAt":"2026-01-02T03:04:05.000Z","finishedAt":"2026-01-02T03:04:06.000Z","attempts":[]}`
 	f := newFake(t, watched(cancelled))
-	run(t, f.url, "", "tasks", "watch", "7").expect(t, ExitFailure, "queued", "cancelled by_user")
+	run(t, f.url, "", "tasks", "watch", "7").expect(t, ExitTaskStopped, "queued", "cancelled by_user")
 	f = newFake(t, watched())
 	run(t, f.url, "", "tasks", "watch", "7").expect(t, ExitNotFound, "no such task: 7")
 }
