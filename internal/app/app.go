@@ -22,6 +22,7 @@ import (
 	"github.com/taskweir/taskweir/internal/scheduler"
 	"github.com/taskweir/taskweir/internal/secret"
 	"github.com/taskweir/taskweir/internal/sqldb"
+	"github.com/taskweir/taskweir/internal/trace"
 	"github.com/taskweir/taskweir/internal/worker"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	Runners []worker.Runner
 	// OnlyRunners makes a worker process run nothing but Runners: no built-in kinds, and not the platform's own queue.
 	OnlyRunners bool
+	// Spans takes the spans of traces instead of the configured collector (tests).
+	Spans trace.SpanExporter
 	// NoSignals leaves SIGTERM and SIGINT to the caller: the end of Serve's context drains.
 	NoSignals bool
 }
@@ -60,6 +63,7 @@ type App struct {
 	table     *bell.Table
 	ringer    *bell.Ringer
 	box       *secret.Box
+	tracer    *trace.Tracer // nil: nothing is traced
 	scheduler atomic.Pointer[scheduler.Scheduler]
 	service   *control.Service
 	server    *httpkit.Server
@@ -90,6 +94,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *App, err erro
 		{"listen", config.API | config.Standalone, a.listenAPI},
 		{"listen", config.Scheduler | config.Worker, a.listenOps},
 		{"data folder", config.Standalone, a.openDataDir},
+		{"tracing", allRoles, a.startTracing},
 		{"database", allRoles, a.openStore},
 		{"live view", allRoles, a.openLive},
 		{"broker", allRoles, a.openBroker},
@@ -133,6 +138,24 @@ func (a *App) Drained() <-chan struct{} {
 		return nil
 	}
 	return a.drained
+}
+
+// Registered waits until the worker of this process is known to the database, so that tasks of its kinds are accepted. It gives
+// the part's error when the worker cannot go on.
+func (a *App) Registered(ctx context.Context) error {
+	select {
+	case <-a.engine.Registered():
+		return nil
+	case <-a.drained: // it ended before it came to that
+		select {
+		case err := <-a.failed:
+			return err
+		default:
+			return errors.New("the worker was ended before it registered")
+		}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Addr is where the API listens; empty in other processes.

@@ -47,7 +47,7 @@ func (a *App) runners() ([]worker.Runner, error) {
 	}
 	client := outbound.New(outbound.Options{Allow: a.cfg.Outbound.Allow})
 	a.life.onStop("outgoing connections", bound, func(context.Context) error { client.Close(); return nil })
-	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version(), Gate: a.gate()}
+	o := httpcall.Options{Client: client, Clock: a.clock, Metrics: a.metrics, UserAgent: "Taskweir/" + Version(), Gate: a.gate(), Tracer: a.callTracer()}
 	callbacks := []*httpcall.Callback{httpcall.NewCallback(o, a.store, a.box)}
 	for _, d := range a.dialects() {
 		callbacks = append(callbacks, httpcall.NewCallbackKind(o, a.store, a.box, d))
@@ -102,9 +102,10 @@ func (a *App) StartWorker(context.Context) error {
 	a.engine, err = worker.New(worker.Options{
 		Store: workerStore{a.store, a.table, a.ownKindsOnly()}, LanesEvery: 200 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
 		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: a.queues(),
-		DrainTime: a.cfg.DrainTime, Grace: w.Grace, ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,
+		// No time at all is a choice here; to the engine it is one that was not made.
+		DrainTime: max(a.cfg.DrainTime, time.Millisecond), Grace: max(w.Grace, time.Millisecond), ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,
 		SelfFenceAfter: a.cfg.Liveness.DeadAfter * 3 / 4,
-		Logger:         a.log, Metrics: a.metrics, Version: Version(),
+		Logger:         a.log, Metrics: a.metrics, Tracer: a.runTracer(), Version: Version(),
 	})
 	if err != nil {
 		return err

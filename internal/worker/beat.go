@@ -34,7 +34,9 @@ func (e *Engine) beatOnce() bool {
 	sent := e.mono.ns()
 	state, err := e.o.Store.Beat(ctx, id, e.info())
 	if errors.Is(err, task.ErrFenced) {
-		e.refenced(id)
+		if !e.retiring() { // its row may be gone by its own doing
+			e.refenced(id)
+		}
 		return true
 	}
 	if err != nil {
@@ -56,6 +58,13 @@ func (e *Engine) beatOnce() bool {
 	}
 	e.bg.Go(func() { e.check(id) })
 	return true
+}
+
+// retiring reports whether the engine is past its drain: nothing is held that a new id could help, and its row is retired.
+func (e *Engine) retiring() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.phase == ending
 }
 
 // check is the rest of a beat. It has more time than the beat itself, and is skipped while an earlier one is under way.

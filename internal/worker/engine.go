@@ -70,6 +70,7 @@ type Engine struct {
 	fin     results
 	live    liveQueue
 	looks   chan task.Signal // signals of kind look that were not answered yet
+	peeks   chan task.Signal // the same of kind peek
 	chores  choreQueue
 	pool    pool
 	calling *alarm // dispatcher
@@ -84,6 +85,9 @@ type Engine struct {
 	bg        sync.WaitGroup // every goroutine but handlers
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
+
+	registered     chan struct{} // closed when the worker has its first id
+	registeredOnce sync.Once
 
 	checking              sync.Mutex // one self-check at a time
 	choresDone, flushDone latch
@@ -115,7 +119,7 @@ func New(o Options) (*Engine, error) {
 		early: map[int64]early{}, calls: calls{open: map[int64]*plan{}},
 		calling: newAlarm(), watch: newAlarm(), ready: newAlarm(),
 		drain: make(chan struct{}), kill: make(chan struct{}), quiet: make(chan struct{}, 1), watchNs: never,
-		choresDone: make(latch), flushDone: make(latch), looks: make(chan task.Signal, maxLooks),
+		registered: make(chan struct{}), choresDone: make(latch), flushDone: make(latch), looks: make(chan task.Signal, maxLooks), peeks: make(chan task.Signal, maxLooks),
 	}
 	for i := range e.idle {
 		e.idle[i] = int32(o.Slots - 1 - i)
@@ -167,6 +171,7 @@ func (e *Engine) begin() {
 		e.bg.Go(e.showing)
 		e.bg.Go(e.listening)
 		e.bg.Go(e.looking)
+		e.bg.Go(e.peeking)
 	}
 }
 
@@ -235,6 +240,7 @@ func (e *Engine) enrol() error {
 	e.id, e.beatNs, e.fenced = id, sent, false
 	e.mu.Unlock()
 	if id != 0 {
+		e.registeredOnce.Do(func() { close(e.registered) })
 		e.log.Info("worker registered", "worker", id, "slots", e.o.Slots, "queues", e.o.Queues)
 	}
 	e.calling.ring()
@@ -282,6 +288,9 @@ func (e *Engine) Drain() { e.drainOnce.Do(func() { close(e.drain) }) }
 
 // Kill ends at once: contexts are cancelled and Run returns without waiting for handlers, results or the database.
 func (e *Engine) Kill() { e.killOnce.Do(func() { close(e.kill) }) }
+
+// Registered is closed once the worker is known to the database: its kinds are declared, and tasks of them are accepted.
+func (e *Engine) Registered() <-chan struct{} { return e.registered }
 
 // Stats is what the engine does at this moment.
 type Stats struct {
