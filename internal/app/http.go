@@ -39,7 +39,7 @@ func (a *App) listen(into *net.Listener, addr, key string) error {
 func (a *App) startAPI(ctx context.Context) error {
 	a.service = control.New(control.Options{
 		Store: a.controlStore(), Ringer: a.ringer, Clock: a.clock, Signals: a.redis, Lanes: a.table, Checks: checks(), Secrets: a.box,
-		BrokerReachable: a.brokerReachable, OpenRegistration: onLoopback(a.apiListener.Addr()), Logger: a.log,
+		BrokerReachable: a.brokerReachable, OpenRegistration: onLoopback(a.apiListener.Addr()), Logger: a.log, Tracer: a.submitTracer(),
 	})
 	a.life.onStop("use cases", 5*time.Second, a.service.Close)
 	if a.cfg.BootstrapKey.IsSet() {
@@ -47,7 +47,7 @@ func (a *App) startAPI(ctx context.Context) error {
 			return err
 		}
 	}
-	engine := rest.New(rest.Options{Service: a.service, Logger: a.log, Ops: a.opsPages(false)})
+	engine := rest.New(rest.Options{Service: a.service, Logger: a.log, Ops: a.opsPages(false), Tracer: a.requestTracer()})
 	openapi.Register(engine)
 	a.mountSurfaces(engine)
 	a.server = httpkit.Serve(a.apiListener, engine, a.log)

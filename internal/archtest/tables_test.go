@@ -35,6 +35,7 @@ var internalImports = map[string]string{
 	"internal/rdb":        "internal/task internal/metrics",
 	"internal/redisembed": "",
 	"internal/outbound":   "",
+	"internal/trace":      "internal/task internal/worker",
 	"internal/secret":     "",
 
 	"internal/runner/payload":  "internal/task",
@@ -96,6 +97,7 @@ var libraries = map[string]string{
 	"go.yaml.in/yaml":                     "internal/config",
 	"github.com/spf13/pflag":              "internal/config internal/cli internal/app",
 	"github.com/spf13/cobra":              "internal/cli",
+	"go.opentelemetry.io":                 "internal/trace",
 	"golang.org/x/sys":                    "internal/app internal/runner/shell",
 	"golang.org/x/term":                   "internal/cli",
 }
@@ -159,6 +161,7 @@ var wallClock = map[string]string{
 	"internal/nsqbus/feed.go":              "age of a connection",
 	"internal/nsqbus/grumble.go":           "how often a line may be logged",
 	"internal/nsqbus/node.go":              "age of a connection",
+	"internal/trace/trace.go":              "when dropped spans were last logged",
 	"internal/rdb/breaker.go":              "how long the breaker stays open",
 	"internal/rdb/nonces.go":               "life of nonces kept in memory while Redis is gone",
 	"internal/redisembed/redisembed.go":    "advances the embedded server's clock by what has passed",

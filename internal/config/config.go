@@ -21,6 +21,7 @@ type Config struct {
 	Liveness  Liveness
 	Retention Retention
 	Log       Log
+	Tracing   Tracing
 
 	// Surfaces are the legacy APIs that are served (api, standalone).
 	Surfaces    []string
@@ -47,6 +48,13 @@ type Config struct {
 	APIKey Secret
 
 	origins map[string]origin
+}
+
+// Tracing is where OpenTelemetry spans go.
+type Tracing struct {
+	Endpoint    string // base URL of an OTLP/HTTP collector; empty: nothing is traced
+	Headers     Secret // Name=value pairs, separated by commas, for the collector
+	SampleRatio float64
 }
 
 // HTTP is the public listener (api, standalone).

@@ -251,6 +251,21 @@ func Settings() []Setting {
 			set:      func(c *Config, t string) error { return parseOneOf(&c.Log.Format, t, "text", "json") },
 		},
 		{
+			Key: "tracing.endpoint", Type: "url", Roles: serves, Range: "http or https",
+			Doc: "Base address of an OpenTelemetry collector that takes OTLP over HTTP; `/v1/traces` is added unless it has a path. Nothing is traced unless this is set.",
+			set: func(c *Config, t string) error { return parseCollector(&c.Tracing.Endpoint, t) },
+		},
+		{
+			Key: "tracing.headers", Type: "pairs", Roles: serves, Secret: true, NoFlag: true, Range: "up to 16 × `Name=value`, separated by commas",
+			Doc: "Headers sent to the collector, for its credential.",
+			set: func(c *Config, t string) error { return parseHeaders(&c.Tracing.Headers, t) },
+		},
+		{
+			Key: "tracing.sample_ratio", Type: "number", Default: "1", Roles: serves, Range: "0 to 1",
+			Doc: "Share of the requests that are traced when their caller has not decided; a task is traced as the request that submitted it.",
+			set: func(c *Config, t string) error { return parseRatio(&c.Tracing.SampleRatio, t) },
+		},
+		{
 			Key: "context", Type: "text", Roles: CLI, Range: "a name that `taskweir context set` made",
 			Doc: "Named server and API key for the command line, instead of `url` and `api_key`. Without any of them: the one that `taskweir context use` chose.",
 			set: func(c *Config, t string) error { c.Context = t; return nil },

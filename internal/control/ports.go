@@ -102,6 +102,11 @@ type Ringer interface {
 	Ring(bells ...task.Rung)
 }
 
+// Tracer tells what a task that is submitted under ctx keeps of the trace that its request belongs to: a W3C traceparent, or "".
+type Tracer interface {
+	Parent(ctx context.Context) string
+}
+
 // Clock is the database's clock.
 type Clock interface {
 	// Now is the database's time in ms.

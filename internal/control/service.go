@@ -34,6 +34,7 @@ type Options struct {
 	// BrokerReachable reports whether bells can be published, for verdicts. nil: always.
 	BrokerReachable func() bool
 	Logger          *slog.Logger // nil: slog.Default
+	Tracer          Tracer       // nil: submits are not traced
 }
 
 // LaneTable looks lanes up as read lately.
@@ -61,6 +62,7 @@ type Service struct {
 	lanes   laneTable
 	creds   credentials
 	workers workerTable
+	tracer  Tracer
 	flusher *flush.Flusher[*pending]
 	waiting *waiters
 }
@@ -68,7 +70,7 @@ type Service struct {
 // New makes a service and starts its flusher and its poller; it does no I/O. Close ends them.
 func New(o Options) *Service {
 	s := &Service{store: o.Store, schedules: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, table: o.Lanes, checks: o.Checks,
-		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger, openRegistration: o.OpenRegistration}
+		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger, tracer: o.Tracer, openRegistration: o.OpenRegistration}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

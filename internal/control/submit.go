@@ -124,12 +124,15 @@ func (s *Service) prepare(ctx context.Context, p *Principal, in *Input, t *task.
 	if in.RunAt.V > s.clock.Now() {
 		t.DueAt = in.RunAt.V
 	}
-	return false, s.fillBody(in, t, unique)
+	return false, s.fillBody(ctx, in, t, unique)
 }
 
 // fillBody encodes what is written once and sets the flags that go with it.
-func (s *Service) fillBody(in *Input, t *task.Submission, unique *task.Unique) error {
+func (s *Service) fillBody(ctx context.Context, in *Input, t *task.Submission, unique *task.Unique) error {
 	head := task.BodyHead{Retry: in.Retry.policy(), RetryOf: in.retryOf, Name: in.Name, RunAt: max(0, in.RunAt.V)}
+	if s.tracer != nil {
+		head.Trace = s.tracer.Parent(ctx)
+	}
 	if head.Retry != nil {
 		t.Flags |= task.HasRetryPolicy
 	}

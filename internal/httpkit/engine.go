@@ -26,12 +26,19 @@ type Route struct {
 	Path   string // ":name" stands for one segment
 	Handle Handler
 	Fail   func(r *Request, err error) Response // nil: Problem
+	Quiet  bool                                 // not traced: asked for all the time by machines
 }
 
 // Options configure an engine.
 type Options struct {
 	Logger  *slog.Logger // nil: slog.Default. At debug, every request is logged.
 	MaxBody int64        // bytes; 0: MaxBody
+	Tracer  Tracer       // nil: requests are not traced
+}
+
+// Tracer opens the span of a request. end takes the status of its answer.
+type Tracer interface {
+	Request(ctx context.Context, h http.Header, method, route string) (_ context.Context, end func(status int))
 }
 
 // Engine routes requests to handlers. It is an http.Handler; routes are added before it serves.
@@ -42,6 +49,7 @@ type Engine struct {
 	budget  *budget
 	access  bool
 	ids     requestIDs
+	tracer  Tracer
 	others  []others
 }
 
@@ -54,7 +62,7 @@ type others struct {
 // New makes an engine without routes. What has no route is answered by a 404 or 405 problem.
 func New(o Options) *Engine {
 	gin.SetMode(gin.ReleaseMode)
-	e := &Engine{gin: gin.New(), log: o.Logger, maxBody: o.MaxBody, budget: newBudget(bodyBudget), ids: newRequestIDs()}
+	e := &Engine{gin: gin.New(), log: o.Logger, maxBody: o.MaxBody, budget: newBudget(bodyBudget), ids: newRequestIDs(), tracer: o.Tracer}
 	if e.log == nil {
 		e.log = slog.Default()
 	}
@@ -145,7 +153,13 @@ func (e *Engine) answer(route Route, r *Request) (resp Response) {
 		e.log.Error("a handler panicked", "panic", p, "method", r.Method(), "path", r.Path(), "request", r.ID(), "stack", string(debug.Stack()))
 		resp = fail(r, &task.Error{Kind: task.Internal, Code: "internal"})
 	}()
-	resp, err := route.Handle(r.c.Request.Context(), r)
+	ctx := r.c.Request.Context()
+	if e.tracer != nil && !route.Quiet {
+		var end func(status int)
+		ctx, end = e.tracer.Request(ctx, r.c.Request.Header, route.Method, route.Path)
+		defer func() { end(resp.Status) }()
+	}
+	resp, err := route.Handle(ctx, r)
 	if err != nil {
 		e.logFault(r, err)
 		return fail(r, err)

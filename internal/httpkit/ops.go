@@ -35,10 +35,10 @@ const (
 func RegisterOps(e *Engine, o Ops) {
 	ready := &readiness{checks: o.Checks, engine: e}
 	e.Handle(
-		Route{Method: http.MethodGet, Path: "/healthz", Handle: func(context.Context, *Request) (Response, error) {
+		Route{Method: http.MethodGet, Path: "/healthz", Quiet: true, Handle: func(context.Context, *Request) (Response, error) {
 			return JSON(http.StatusOK, apiv1.Health{Status: "ok"})
 		}},
-		Route{Method: http.MethodGet, Path: "/readyz", Handle: ready.handle},
+		Route{Method: http.MethodGet, Path: "/readyz", Quiet: true, Handle: ready.handle},
 	)
 	if o.Metrics != nil {
 		e.Mount(http.MethodGet, "/metrics", o.Metrics)

@@ -25,11 +25,12 @@ type Options struct {
 	Logger  *slog.Logger     // nil: slog.Default
 	Ops     httpkit.Ops      // pages beside the API that need no credential
 	MaxBody int64            // bytes of a request; 0: 16 MiB
+	Tracer  httpkit.Tracer   // nil: requests are not traced
 }
 
 // New makes an engine that serves the API and the operations pages. Other surfaces may add their routes to it.
 func New(o Options) *httpkit.Engine {
-	e := httpkit.New(httpkit.Options{Logger: o.Logger, MaxBody: o.MaxBody})
+	e := httpkit.New(httpkit.Options{Logger: o.Logger, MaxBody: o.MaxBody, Tracer: o.Tracer})
 	Register(e, o.Service)
 	httpkit.RegisterOps(e, o.Ops)
 	return e

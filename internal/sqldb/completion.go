@@ -163,7 +163,7 @@ func (s *Store) completionsOf(ctx context.Context, t tx, ids []int64, byID map[i
 		}
 		p := completionPayload(&row, byID[row.ID], &body.Head, kind, result)
 		sub := &told{Submission: task.Submission{AppID: row.AppID, Flags: task.HasRetryPolicy, DueAt: now, TimeoutMs: completionTimeoutMs}, kind: body.Head.CompletionKind}
-		if sub.Body, err = (task.Body{Payload: p, Head: task.BodyHead{Retry: &policy}}).Encode(); err != nil {
+		if sub.Body, err = (task.Body{Payload: p, Head: task.BodyHead{Retry: &policy, Trace: body.Head.Trace}}).Encode(); err != nil {
 			return err
 		}
 		subs = append(subs, sub)

@@ -34,6 +34,8 @@ type BodyHead struct {
 	ScheduleID int64 `json:"schedule,omitempty"`
 	SlotAt     int64 `json:"slot,omitempty"`
 	SlotOrigin int64 `json:"slotOrigin,omitempty"`
+	// Trace is the W3C traceparent of the request that submitted the task; empty when nobody traces it.
+	Trace string `json:"trace,omitempty"`
 }
 
 // RetryPolicy is the policy in force.
@@ -51,7 +53,7 @@ var errBody = errors.New("body: not a task body")
 // Encode gives the stored form: version byte, uvarint length of the head, head as JSON, payload.
 func (b Body) Encode() ([]byte, error) {
 	var head []byte
-	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.Name != "" || h.CompletionURL != "" || h.ScheduleID != 0 {
+	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.Name != "" || h.CompletionURL != "" || h.ScheduleID != 0 || h.Trace != "" {
 		var err error
 		if head, err = json.Marshal(h); err != nil {
 			return nil, fmt.Errorf("encode body head: %w", err)

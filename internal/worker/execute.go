@@ -137,9 +137,17 @@ func (e *Engine) call(ctx context.Context, r *run) task.Result {
 	if r.ctx.Err() != nil {
 		return task.Result{} // ended before it began; the cause decides
 	}
-	return r.guarded(ctx, e.o.Clock, func(p any) {
+	panicked := func(p any) {
 		e.log.Error("handler panicked", "task", r.end.TaskID, "kind", r.kind.name, "panic", fmt.Sprint(p))
-	})
+	}
+	if e.o.Tracer == nil {
+		return r.guarded(ctx, e.o.Clock, panicked)
+	}
+	ctx, end := e.o.Tracer.Run(ctx, r.job(e.o.Clock), r.body.Head.Trace)
+	res := task.Result{Outcome: task.OutcomeFailed, ErrCode: "goexit"} // what stands if the handler ends its goroutine
+	defer func() { end(res) }()
+	res = r.guarded(ctx, e.o.Clock, panicked)
+	return res
 }
 
 // failed is a failure that the engine itself reports.

@@ -65,6 +65,7 @@ type Options struct {
 
 	Logger  *slog.Logger
 	Metrics *metrics.Set
+	Tracer  Tracer // nil: attempts are not traced
 	Host    string // os.Hostname
 	Version string
 }

@@ -108,6 +108,12 @@ type Bounded interface {
 	MaxRunMs() int32
 }
 
+// Tracer opens the span of an attempt below that of the request that submitted its task: parent is a W3C traceparent, or "". end
+// takes what the handler returned.
+type Tracer interface {
+	Run(ctx context.Context, j Job, parent string) (_ context.Context, end func(task.Result))
+}
+
 // Job is one attempt as a runner sees it.
 type Job struct {
 	TaskID, AttemptID int64

@@ -48,6 +48,13 @@ type Options struct {
 	Metrics   *metrics.Set
 	UserAgent string // "Taskweir"
 	Gate      *Gate  // shared by all runners of a process; nil: one of this runner's own
+	Tracer    Tracer // nil: calls are not traced
+}
+
+// Tracer opens the span of a call and adds a traceparent to its headers, unless they have one. end takes the status, 0 when no answer
+// came, and the code of what went wrong.
+type Tracer interface {
+	Call(ctx context.Context, method string, u *url.URL, h http.Header) (_ context.Context, end func(status int, code string))
 }
 
 // caller makes one call and reads its answer.
@@ -88,6 +95,17 @@ type request struct {
 	secret string // a value that no header may be shown with
 }
 
+// traced is exchange within a span of its own.
+func (c *caller) traced(ctx context.Context, r *request) Answer {
+	if c.Tracer == nil {
+		return c.exchange(ctx, r)
+	}
+	ctx, end := c.Tracer.Call(ctx, r.method, r.url, r.header)
+	a := c.exchange(ctx, r)
+	end(a.Status, a.Code)
+	return a
+}
+
 // exchange makes the call and reads its answer.
 func (c *caller) exchange(ctx context.Context, r *request) Answer {
 	req := &http.Request{
@@ -115,7 +133,7 @@ func (c *caller) send(ctx context.Context, job *worker.Job, r *request, judge fu
 		return no.result()
 	}
 	start := time.Now()
-	a := c.exchange(ctx, r)
+	a := c.traced(ctx, r)
 	took := time.Since(start)
 	p.leave(sentence(ctx, &a))
 	res := judge(&a)
