@@ -22,6 +22,7 @@ var errSilent = errors.New("the stream said nothing for too long")
 // EventFilter chooses events; what is zero chooses all.
 type EventFilter struct {
 	Queue, Kind string
+	Types       []string // apiv1.EventStarted, …; an EventReset comes in any case
 	// After is the ID of the last event that was seen: the stream begins after it, or with a reset when that is too long ago. "": with
 	// what happens from now on.
 	After string
@@ -32,13 +33,13 @@ type EventFilter struct {
 // which the caller should read what it needs anew. The error that ends the stream is yielded last.
 func (c *Client) Events(ctx context.Context, f EventFilter, opts ...CallOption) iter.Seq2[apiv1.Event, error] {
 	s := stream{c: c, opts: opts, after: f.After, build: func() *request {
-		return get("/v1/events").inApp().with("queue", f.Queue).with("kind", f.Kind)
+		return get("/v1/events").inApp().with("queue", f.Queue).with("kind", f.Kind).with("type", strings.Join(f.Types, ","))
 	}}
 	return s.events(ctx)
 }
 
 // TaskEvents yields what happens to one task, from its beginning or after the event whose ID is after, and ends when the task is
-// final. Nothing is missed or told twice.
+// final. Nothing is missed or told twice; but events of type apiv1.EventProgress, which are not kept, only come while they happen.
 func (c *Client) TaskEvents(ctx context.Context, id apiv1.ID, after string, opts ...CallOption) iter.Seq2[apiv1.Event, error] {
 	s := stream{c: c, opts: opts, after: after, ends: true, build: func() *request {
 		return get("/v1/tasks/%s/events", id.String()).inApp()
@@ -46,9 +47,14 @@ func (c *Client) TaskEvents(ctx context.Context, id apiv1.ID, after string, opts
 	return s.events(ctx)
 }
 
-// EventTicket makes a ticket with which a browser, which cannot send a key, opens one stream: ?ticket=.
-func (c *Client) EventTicket(ctx context.Context, opts ...CallOption) (*apiv1.Ticket, error) {
-	return fetch[apiv1.Ticket](ctx, c, post("/v1/events/tickets").inApp().once(), opts)
+// EventTicket makes a ticket with which a browser, whose EventSource cannot send a key, opens one stream: ?ticket=. It is for the
+// stream of a task, or, with 0, for the whole one; good once, within a minute.
+func (c *Client) EventTicket(ctx context.Context, id apiv1.ID, opts ...CallOption) (*apiv1.Ticket, error) {
+	r := post("/v1/events/tickets").inApp() // a ticket that nobody got is soon over
+	if id != 0 {
+		r.body = []byte(`{"task":"` + id.String() + `"}`)
+	}
+	return fetch[apiv1.Ticket](ctx, c, r, opts)
 }
 
 // stream is a stream of events that outlives its connections.
@@ -92,8 +98,8 @@ func (s stream) events(ctx context.Context) iter.Seq2[apiv1.Event, error] {
 // connection yields the events of one connection. done is true when nothing is to follow.
 func (s *stream) connection(parent context.Context, r *request, p *patience, yield func(apiv1.Event, error) bool) (pause time.Duration, done bool, err error) {
 	conn, err := s.c.openStream(parent, r, "text/event-stream", s.after)
-	if err != nil {
-		return 0, false, err
+	if err != nil || conn == nil { // 204: it was all seen
+		return 0, err == nil, err
 	}
 	defer conn.Close()
 	in := newSSEReader(conn)
@@ -145,7 +151,7 @@ type connection struct {
 	quiet  time.Duration
 }
 
-// openStream sends a request whose answer does not end.
+// openStream sends a request whose answer does not end. No connection and no error: there is nothing (more) to say, 204.
 func (c *Client) openStream(parent context.Context, r *request, accept, lastID string) (*connection, error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	slow := time.AfterFunc(c.core.timeout, func() { cancel(errTimeout) })
@@ -162,10 +168,13 @@ func (c *Client) openStream(parent context.Context, r *request, accept, lastID s
 	}
 	conn := &connection{body: res.Body, header: res.Header, ctx: ctx, cancel: cancel, quiet: c.core.silence}
 	conn.watch = time.AfterFunc(conn.quiet, func() { cancel(errSilent) })
-	if res.StatusCode == http.StatusOK && strings.HasPrefix(res.Header.Get("Content-Type"), strings.SplitN(accept, ";", 2)[0]) {
+	if res.StatusCode == http.StatusOK && strings.HasPrefix(res.Header.Get("Content-Type"), accept) {
 		return conn, nil
 	}
 	defer conn.Close()
+	if res.StatusCode == http.StatusNoContent {
+		return nil, nil
+	}
 	if resp.Body, err = io.ReadAll(io.LimitReader(conn, maxLine)); err != nil {
 		return nil, c.noAnswer(r, conn.because(err), 1, true)
 	}

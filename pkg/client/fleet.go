@@ -15,6 +15,11 @@ func (k Kinds) List(ctx context.Context, p Page, opts ...CallOption) iter.Seq2[a
 	return pages[apiv1.Kind](ctx, k.c, func() *request { return get("/v1/kinds").page(p) }, opts)
 }
 
+// Get reads one kind.
+func (k Kinds) Get(ctx context.Context, name string, opts ...CallOption) (*apiv1.Kind, error) {
+	return fetch[apiv1.Kind](ctx, k.c, get("/v1/kinds/%s", name), opts)
+}
+
 // Declare lets tasks of a kind be submitted before any worker has registered it. It holds for ever, and again changes nothing.
 func (k Kinds) Declare(ctx context.Context, name string, opts ...CallOption) (*apiv1.Kind, error) {
 	return fetch[apiv1.Kind](ctx, k.c, put("/v1/kinds/%s", name), opts)

@@ -31,19 +31,15 @@ func (c *Client) Stats(ctx context.Context, q StatsQuery, opts ...CallOption) (*
 // AuditFilter chooses entries of the audit trail; what is zero chooses all.
 type AuditFilter struct {
 	From, To       time.Time
-	Action, Target string
-	Actor          apiv1.ID // id of an API key
+	Action, Target string // exactly
 	Page           Page
 }
 
-// Audit yields who changed what, newest first.
+// Audit yields who changed what, newest first. An administrator sees the changes of all apps; ForApp those of one.
 func (c *Client) Audit(ctx context.Context, f AuditFilter, opts ...CallOption) iter.Seq2[apiv1.AuditEntry, error] {
 	return pages[apiv1.AuditEntry](ctx, c, func() *request {
-		r := get("/v1/audit").inApp().with("from", instant(f.From)).with("to", instant(f.To)).with("action", f.Action).with("target", f.Target)
-		if f.Actor != 0 {
-			r.with("key", f.Actor.String())
-		}
-		return r.page(f.Page)
+		r := get("/v1/audit").inApp().with("from", instant(f.From)).with("to", instant(f.To))
+		return r.with("action", f.Action).with("target", f.Target).page(f.Page)
 	}, opts)
 }
 

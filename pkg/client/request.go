@@ -45,6 +45,7 @@ type request struct {
 	body         []byte
 	app          bool // takes ?app=
 	repeat       repeat
+	takesKey     bool
 	key          string // Idempotency-Key
 	ifMatch      string
 	ifNoneMatch  string
@@ -66,8 +67,8 @@ type CallOption func(*request)
 // makes one for each call. Calls that make nothing ignore it.
 func IdempotencyKey(key string) CallOption {
 	return func(r *request) {
-		if r.key != "" {
-			r.key = key
+		if r.takesKey {
+			r.key, r.repeat = key, twiceIsOnce
 		}
 	}
 }
@@ -105,8 +106,6 @@ func (r *Response) Replayed() bool { return r.Header.Get(apiv1.HeaderReplayed) =
 // RequestID finds the request in the server's log.
 func (r *Response) RequestID() string { return r.Header.Get("X-Request-Id") }
 
-func newKey() string { return rand.Text() }
-
 // to makes a request; args are segments of the path, put in place of each %s.
 func to(method, path string, args ...string) *request {
 	escaped := make([]any, len(args))
@@ -139,7 +138,7 @@ func (r *request) once() *request {
 
 // keyed gives the request an Idempotency-Key.
 func (r *request) keyed() *request {
-	r.key = newKey()
+	r.takesKey, r.key = true, rand.Text()
 	return r
 }
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -32,7 +31,7 @@ type sseReader struct {
 
 func newSSEReader(in io.Reader) *sseReader { return &sseReader{in: bufio.NewReaderSize(in, 16<<10)} }
 
-// next gives the next event that has data. An event that the end of the stream cuts off is dropped: io.EOF.
+// next gives the next event that has data. An event that the end of the stream cuts off is dropped.
 func (s *sseReader) next() (sseEvent, error) {
 	var e sseEvent
 	var data []byte
@@ -83,7 +82,7 @@ func (s *sseReader) line() ([]byte, error) {
 		b, err := s.in.ReadByte()
 		if err != nil {
 			if err == io.EOF && len(line) > 0 {
-				err = fmt.Errorf("%w: the stream ended within an event", io.EOF)
+				err = io.ErrUnexpectedEOF
 			}
 			return nil, err
 		}
