@@ -231,15 +231,23 @@ func (m *memStore) some(limit int, want func(task.Bell) bool) (out []task.Bell, 
 		return nil, err
 	}
 	defer unlock()
+	cut := false // out holds the first limit of what was seen, in order
 	for _, b := range m.bells {
-		if want(b) {
-			out = append(out, b)
+		if cut && ringsBefore(b, out[limit-1]) > 0 || !want(b) {
+			continue
+		}
+		if out = append(out, b); len(out) >= 4*limit+64 {
+			slices.SortFunc(out, ringsBefore)
+			out, cut = out[:limit], limit > 0
 		}
 	}
-	slices.SortFunc(out, func(a, b task.Bell) int {
-		return cmp.Or(cmp.Compare(a.DueAt, b.DueAt), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(out, ringsBefore)
 	return out[:min(limit, len(out))], nil
+}
+
+// ringsBefore orders bells as the store lists them.
+func ringsBefore(a, b task.Bell) int {
+	return cmp.Or(cmp.Compare(a.DueAt, b.DueAt), cmp.Compare(a.ID, b.ID))
 }
 
 func (m *memStore) LookAhead(_ context.Context, shard int, from, to int64, limit int) ([]task.Bell, error) {

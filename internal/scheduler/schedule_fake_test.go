@@ -42,6 +42,11 @@ type shelf struct {
 
 type slotKey struct{ id, origin, at int64 }
 
+// compare orders the held slots of one schedule, the oldest first.
+func (k slotKey) compare(other slotKey) int {
+	return cmp.Or(cmp.Compare(k.at, other.at), cmp.Compare(k.origin, other.origin))
+}
+
 type shelfTask struct {
 	scheduleID, slot, due, created int64
 }
@@ -204,8 +209,18 @@ func (h *shelf) held(id int64) (out []slotKey) {
 	for k := range h.waiting[id] {
 		out = append(out, k)
 	}
-	slices.SortFunc(out, func(a, b slotKey) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.origin, b.origin)) })
+	slices.SortFunc(out, slotKey.compare)
 	return out
+}
+
+// firstHeld gives the oldest of held.
+func (h *shelf) firstHeld(id int64) (first slotKey, ok bool) {
+	for k := range h.waiting[id] {
+		if !ok || k.compare(first) < 0 {
+			first, ok = k, true
+		}
+	}
+	return first, ok
 }
 
 func (h *shelf) shoot(f *schedule.Fire, s *schedule.Shot, w *schedule.Written) {
@@ -290,8 +305,9 @@ func (h *shelf) ReleaseSlot(_ context.Context, fires ...*schedule.Fire) (w sched
 	h.releases++
 	for _, f := range fires {
 		s := &f.Shots[0]
-		held, r := h.held(f.ID), h.rows[f.ID]
-		f.Lost = len(held) == 0 || held[0] != slotKey{f.ID, s.Origin, s.At} || len(h.open[f.ID]) > 0 || r.Version != f.Version || r.Pause != 0
+		first, held := h.firstHeld(f.ID)
+		r := h.rows[f.ID]
+		f.Lost = !held || first != slotKey{f.ID, s.Origin, s.At} || len(h.open[f.ID]) > 0 || r.Version != f.Version || r.Pause != 0
 		if !f.Lost {
 			h.put(f, s, &w)
 		}
@@ -322,8 +338,11 @@ func (h *shelf) Releasable(_ context.Context, limit int) (out []schedule.Slot, e
 	}
 	defer unlock()
 	for id, r := range h.rows {
-		if held := h.held(id); r.Pause == 0 && len(held) > 0 && len(h.open[id]) == 0 && len(out) < limit {
-			out = append(out, h.slots[held[0]])
+		if r.Pause != 0 || len(h.open[id]) > 0 || len(out) >= limit {
+			continue
+		}
+		if first, held := h.firstHeld(id); held {
+			out = append(out, h.slots[first])
 		}
 	}
 	return out, nil
