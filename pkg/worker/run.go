@@ -22,7 +22,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // RunStandalone is a whole installation in this process, for development: API, scheduler and this worker, built-in kinds
 // included, on an embedded database, broker and live view, with nothing installed. It keeps everything in its data folder
 // (.taskweir; see [DataDir]) and loses nothing when it is started again; the command line finds its address and key there. It
-// returns as Run does. started may be nil; it is called once everything is up.
+// returns as Run does. started may be nil; it is called once everything is up and the handlers' kinds are known.
 func (w *Worker) RunStandalone(ctx context.Context, started func(*Process)) error {
 	return w.serve(ctx, config.Standalone, started)
 }
@@ -56,10 +56,14 @@ func (w *Worker) serve(ctx context.Context, role config.Role, started func(*Proc
 	if err != nil {
 		return err
 	}
-	return app.Serve(ctx, cfg, o, func(_ context.Context, a *app.App) error {
-		if started != nil {
-			started(&Process{a})
+	if started == nil {
+		return app.Serve(ctx, cfg, o, nil)
+	}
+	return app.Serve(ctx, cfg, o, func(ctx context.Context, a *app.App) error {
+		if err := a.Registered(ctx); err != nil {
+			return nil //nolint:nilerr // the process is ending: whoever ends it says why
 		}
+		started(&Process{a})
 		return nil
 	})
 }
@@ -121,6 +125,9 @@ func (w *Worker) start(ctx context.Context, role config.Role) (*Process, error) 
 	a, err := app.Start(ctx, cfg, o)
 	if err != nil {
 		return nil, err
+	}
+	if err := a.Registered(ctx); err != nil {
+		return nil, errors.Join(err, a.Stop())
 	}
 	return &Process{a}, nil
 }

@@ -1,7 +1,9 @@
 package workertest
 
 import (
+	"io"
 	"log/slog"
+	"sync"
 	"testing"
 
 	"github.com/taskweir/taskweir/pkg/worker"
@@ -12,8 +14,7 @@ import (
 func Standalone(t testing.TB, w *worker.Worker, opts ...worker.Option) *worker.Process {
 	t.Helper()
 	own := []worker.Option{
-		worker.Environ(nil), worker.HTTPAddr("127.0.0.1:0"), worker.DataDir(t.TempDir()),
-		worker.Logger(slog.New(slog.NewTextHandler(t.Output(), nil))),
+		worker.Environ(nil), worker.HTTPAddr("127.0.0.1:0"), worker.DataDir(t.TempDir()), worker.Logger(Logger(t)),
 	}
 	p, err := w.With(append(own, opts...)...).StartStandalone(t.Context())
 	if err != nil {
@@ -25,4 +26,33 @@ func Standalone(t testing.TB, w *worker.Worker, opts ...worker.Option) *worker.P
 		}
 	})
 	return p
+}
+
+// Logger writes to the log of a test, and drops what comes after its end: a handler that outlives its worker may still write.
+func Logger(t testing.TB) *slog.Logger {
+	w := &testOutput{out: t.Output()}
+	t.Cleanup(w.close)
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// testOutput is a test's output until the test ends.
+type testOutput struct {
+	mu  sync.Mutex
+	out io.Writer // nil: it has ended
+}
+
+// Write writes, or drops.
+func (o *testOutput) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.out == nil {
+		return len(p), nil
+	}
+	return o.out.Write(p)
+}
+
+func (o *testOutput) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.out = nil
 }
