@@ -112,6 +112,7 @@ func TestStreamsEndAtOnce(t *testing.T) {
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var last error
 	for _, err := range c.Events(ctx, EventFilter{}) { // by the context
 		cancel()
@@ -219,4 +220,49 @@ func FuzzSSE(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A log is followed over cuts, restarts and silence, each byte once, and no other attempt takes the place of the first.
+func TestFollowLog(t *testing.T) {
+	running, done := `{"id":"7","state":"running","attempts":[{"id":"3","epoch":1,"outcome":null}]}`, `{"id":"7","state":"failed","attempts":[{"id":"3","epoch":1,"outcome":"failed"},{"id":"4","epoch":2}]}`
+	logs := 0
+	c := scripted(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/tasks/7" {
+			fmt.Fprint(w, map[bool]string{true: running, false: done}[logs < 4])
+			return
+		}
+		logs++
+		if want := map[int]string{1: "follow=true", 2: "attempt=3&follow=true", 3: "attempt=3&follow=true&from=2", 4: "attempt=3&follow=true&from=4"}[logs]; r.URL.RawQuery != want {
+			t.Errorf("request %d: %s, want %s", logs, r.URL.RawQuery, want)
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		switch logs {
+		case 1: // the task has not run yet, the server stops
+			say(w, "")
+		case 2:
+			w.Header().Set(headerAttempt, "3")
+			say(w, "ab")
+			cut(t, w)
+		case 3:
+			w.Header().Set(headerAttempt, "3")
+			w.Header().Set(headerLogFrom, "2")
+			say(w, "cd")
+			<-r.Context().Done() // nothing is written for long
+		case 4: // a part is lost
+			w.Header().Set(headerAttempt, "3")
+			w.Header().Set(headerLogFrom, "9")
+			say(w, "xyz")
+		}
+	})
+	c.core.silence = 100 * time.Millisecond
+	c.core.pause = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+	got, err := Collect(c.FollowLog(t.Context(), 7, LogQuery{}), 0)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for i, want := range []LogPiece{{3, 0, []byte("ab")}, {3, 2, []byte("cd")}, {3, 9, []byte("xyz")}} {
+		if got[i].Attempt != want.Attempt || got[i].From != want.From || !bytes.Equal(got[i].Text, want.Text) {
+			t.Errorf("piece %d is %+v, want %+v", i, got[i], want)
+		}
+	}
 }
