@@ -14,6 +14,7 @@ import (
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/control"
 	"github.com/taskweir/taskweir/internal/dbclock"
+	"github.com/taskweir/taskweir/internal/events"
 	"github.com/taskweir/taskweir/internal/httpkit"
 	"github.com/taskweir/taskweir/internal/message"
 	"github.com/taskweir/taskweir/internal/metrics"
@@ -57,6 +58,7 @@ type App struct {
 	store     *sqldb.Store
 	clock     *dbclock.Clock
 	redis     *rdb.Client
+	changes   *events.Writer
 	codec     *message.Codec
 	directory *nsqbus.Directory
 	publisher *nsqbus.Publisher

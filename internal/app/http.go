@@ -39,6 +39,7 @@ func (a *App) listen(into *net.Listener, addr, key string) error {
 func (a *App) startAPI(ctx context.Context) error {
 	a.service = control.New(control.Options{
 		Store: a.controlStore(), Ringer: a.ringer, Clock: a.clock, Signals: a.redis, Lanes: a.table, Checks: checks(), Secrets: a.box,
+		Events: a.hub(), Tickets: a.redis,
 		BrokerReachable: a.brokerReachable, OpenRegistration: onLoopback(a.apiListener.Addr()), Logger: a.log, Tracer: a.submitTracer(),
 	})
 	a.life.onStop("use cases", 5*time.Second, a.service.Close)

@@ -116,6 +116,7 @@ func (a *App) openLive(context.Context) error {
 		return err
 	}
 	a.redis = client
+	a.startChanges()
 	a.life.onStop("redis", bound, func(context.Context) error { return client.Close() })
 	return nil
 }

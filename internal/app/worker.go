@@ -100,7 +100,7 @@ func (a *App) StartWorker(context.Context) error {
 	}
 	w := a.cfg.Worker
 	a.engine, err = worker.New(worker.Options{
-		Store: workerStore{a.store, a.table, a.ownKindsOnly()}, LanesEvery: 200 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Clock: a.clock, Runners: rs,
+		Store: workerStore{a.store, a.table, a.ownKindsOnly()}, LanesEvery: 200 * time.Millisecond, Source: source, Live: a.redis, Ringer: a.ringer, Changes: a.changes, Clock: a.clock, Runners: rs,
 		Slots: w.Slots, ShellSlots: w.ShellSlots, Queues: a.queues(),
 		// No time at all is a choice here; to the engine it is one that was not made.
 		DrainTime: max(a.cfg.DrainTime, time.Millisecond), Grace: max(w.Grace, time.Millisecond), ZombieAfter: w.ZombieAfter, BeatEvery: a.cfg.Liveness.Beat,

@@ -24,7 +24,8 @@ var internalImports = map[string]string{
 	// The use cases: ports, no technologies.
 	"internal/bell":      "internal/task internal/metrics",
 	"internal/flush":     "internal/task internal/metrics",
-	"internal/control":   "internal/task internal/metrics internal/flush internal/schedule internal/cron",
+	"internal/events":    "internal/task",
+	"internal/control":   "internal/task internal/metrics internal/events internal/flush internal/schedule internal/cron",
 	"internal/scheduler": "internal/task internal/metrics internal/bell internal/schedule",
 	"internal/worker":    "internal/task internal/metrics internal/stack",
 
@@ -32,7 +33,7 @@ var internalImports = map[string]string{
 	"internal/sqldb":      "internal/task internal/metrics internal/dbclock internal/schedule migrations",
 	"internal/nsqbus":     "internal/task internal/metrics internal/message internal/worker",
 	"internal/nsqembed":   "",
-	"internal/rdb":        "internal/task internal/metrics",
+	"internal/rdb":        "internal/task internal/metrics internal/events",
 	"internal/redisembed": "",
 	"internal/outbound":   "",
 	"internal/trace":      "internal/task internal/worker",
@@ -46,7 +47,7 @@ var internalImports = map[string]string{
 
 	// Surfaces.
 	"internal/httpkit":            "internal/task internal/metrics pkg/apiv1",
-	"internal/rest":               "internal/task internal/control internal/schedule internal/httpkit pkg/apiv1",
+	"internal/rest":               "internal/task internal/control internal/events internal/schedule internal/httpkit pkg/apiv1",
 	"internal/openapi":            "internal/httpkit pkg/apiv1",
 	"internal/compat":             "internal/task internal/httpkit",
 	"internal/compat/serendipity": "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
@@ -76,7 +77,7 @@ var internalImports = map[string]string{
 
 // core are the packages that know no technology.
 var core = []string{
-	"internal/task", "internal/control", "internal/worker", "internal/scheduler", "internal/bell", "internal/flush", "internal/message", "internal/dbclock", "internal/cron",
+	"internal/task", "internal/control", "internal/worker", "internal/scheduler", "internal/bell", "internal/events", "internal/flush", "internal/message", "internal/dbclock", "internal/cron",
 }
 
 // notInCore are standard packages that are technologies too.
@@ -154,6 +155,11 @@ var wallClock = map[string]string{
 	"internal/control/legacy.go":           "age of a remembered signer",
 	"internal/control/principal.go":        "age of a cached credential",
 	"internal/control/tables.go":           "age of a cached table",
+	"internal/control/streams.go":          "how often a second workers are asked",
+	"internal/control/events.go":           "when a stream looks again",
+	"internal/control/output.go":           "when a log is looked at again",
+	"internal/rest/events.go":              "age of a stream",
+	"internal/events/":                     "how long ago Redis was looked at",
 	"internal/control/verdict.go":          "age of a cached list",
 	"internal/doctor/nsqd.go":              "how long a server took to answer",
 	"internal/doctor/redis.go":             "how long a server took to answer",

@@ -33,6 +33,11 @@ type Store interface {
 
 	// Views reads tasks whole, in the order of ids; unknown ids and those of other apps are left out.
 	Views(ctx context.Context, appID int32, ids []int64) ([]task.View, error)
+	// History reads what a task's events are made of: its row and names, and a page of its attempts from an epoch on. more: there
+	// are further ones.
+	History(ctx context.Context, appID int32, id int64, from int32) (v task.View, more bool, err error)
+	// Names gives what an app, a lane and a kind are called, from memory after their first use; empty for an id that is 0.
+	Names(ctx context.Context, app, lane, kind int32) (appKey, queue, kindName string, err error)
 	// State reads only what waiting for a task needs.
 	State(ctx context.Context, appID int32, id int64) (task.Task, error)
 	// Held tells how many tasks stand, in one query, for those who wait for them. Unknown ids are left out.
@@ -42,6 +47,10 @@ type Store interface {
 	TaskOfAttempt(ctx context.Context, appID int32, attemptID int64) (int64, error)
 	// Log gives the log of an attempt (0: the newest that has one); nil when there is none.
 	Log(ctx context.Context, appID int32, id, attemptID int64) ([]byte, error)
+
+	// Output gives what is kept of the output of an attempt that has ended (0: the newest that has any), with where it begins; ID 0:
+	// there is none.
+	Output(ctx context.Context, appID int32, id, attemptID int64) (task.Attempt, error)
 
 	// Cancel ends a waiting task, marks a running one, and leaves a final one as it is.
 	Cancel(ctx context.Context, appID int32, id int64) (task.CancelReport, error)

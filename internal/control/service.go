@@ -34,7 +34,10 @@ type Options struct {
 	// BrokerReachable reports whether bells can be published, for verdicts. nil: always.
 	BrokerReachable func() bool
 	Logger          *slog.Logger // nil: slog.Default
-	Tracer          Tracer       // nil: submits are not traced
+	// Events is the whole stream of events; Tickets keeps what browsers listen with. nil: they are answered live_view_unavailable.
+	Events  Broadcast
+	Tickets TicketStore
+	Tracer  Tracer // nil: submits are not traced
 }
 
 // LaneTable looks lanes up as read lately.
@@ -65,6 +68,10 @@ type Service struct {
 	tracer  Tracer
 	flusher *flush.Flusher[*pending]
 	waiting *waiters
+
+	streams   *streams
+	broadcast Broadcast
+	tickets   TicketStore
 }
 
 // New makes a service and starts its flusher and its poller; it does no I/O. Close ends them.
@@ -82,22 +89,32 @@ func New(o Options) *Service {
 	c := &committer{store: o.Store, ringer: o.Ringer, log: s.log}
 	s.flusher = flush.New(flush.Options[*pending]{Flush: c.flush, Size: (*pending).size})
 	s.waiting = newWaiters(o.Store)
+	s.streams, s.broadcast, s.tickets = newStreams(o.Store), o.Events, o.Tickets
 	return s
 }
 
-// StopWaiting answers everybody who waits for a task with the task as it is, and those who come later too: call it before
-// an HTTP server shuts down, which otherwise lasts as long as the longest wait.
-func (s *Service) StopWaiting() { s.waiting.close() }
+// StopWaiting answers everybody who waits for a task with the task as it is, and those who come later too, and ends every
+// stream: call it before an HTTP server shuts down, which otherwise lasts as long as the longest wait.
+func (s *Service) StopWaiting() {
+	s.waiting.close()
+	if s.broadcast != nil {
+		s.broadcast.Close()
+	}
+	s.streams.close()
+}
 
 // Close refuses further submits, waits until what was accepted is answered, and wakes everybody who waits. When ctx ends
 // first, what is being stored is cut short.
 func (s *Service) Close(ctx context.Context) error {
-	s.waiting.close()
+	s.StopWaiting()
 	return s.flusher.Close(ctx)
 }
 
 // Finished tells the service that tasks ended in this process, so that those who wait for them need not poll.
-func (s *Service) Finished(ids []int64) { s.waiting.finished(ids) }
+func (s *Service) Finished(ids []int64) {
+	s.waiting.finished(ids)
+	s.streams.told(ids)
+}
 
 // Ping reports whether the database answers, for readiness.
 func (s *Service) Ping(ctx context.Context) error { return s.store.Ping(ctx) }

@@ -2,6 +2,7 @@ package httpkit
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +19,10 @@ type Response struct {
 	ETag        bool   // tag the body; GET and HEAD answer 304 when the client has it
 	Tag         string // "": made of the body. With quotes; for what has a version of its own
 	scratch     bool   // Body was appended to Request.Scratch
+
+	// Stream writes the answer instead of Body, after its head, until it returns or ctx ends: the client is gone. HEAD does not call it. ContentType is
+	// required. The request may be used until it returns.
+	Stream func(ctx context.Context, s *Stream) error
 }
 
 // Appended answers with a body that was appended to Request.Scratch.
@@ -74,7 +79,7 @@ func (r *Request) send(resp *Response) {
 	h["X-Request-Id"] = []string{r.ID()}
 	h["X-Content-Type-Options"] = noSniff
 	if resp.Status == 0 {
-		if resp.Status = http.StatusOK; resp.Body == nil {
+		if resp.Status = http.StatusOK; resp.Body == nil && resp.Stream == nil {
 			resp.Status = http.StatusNoContent
 		}
 	}
@@ -90,6 +95,10 @@ func (r *Request) send(resp *Response) {
 		}
 	} else if h["Cache-Control"] == nil {
 		h["Cache-Control"] = noStore
+	}
+	if resp.Stream != nil {
+		r.stream(r.c.Request.Context(), resp)
+		return
 	}
 	if len(resp.Body) == 0 {
 		w.WriteHeader(resp.Status)

@@ -56,6 +56,7 @@ var Codes = map[string]Code{
 	"answer_too_large":    {http.StatusRequestEntityTooLarge, "the tasks hold more than 32 MiB together"},
 	"invalid":             {http.StatusUnprocessableEntity, "errors names every field and the rule it breaks"},
 	"too_many_waiting":    {http.StatusTooManyRequests, "20,000 requests wait for tasks in this process"},
+	"too_many_streams":    {http.StatusTooManyRequests, "the app has 1,500 open streams in this process, or the process 2,000"},
 
 	"internal":              {http.StatusInternalServerError, "a fault; the server's log has the requestId"},
 	"database_unavailable":  {http.StatusServiceUnavailable, "the database cannot be reached; nothing was changed"},

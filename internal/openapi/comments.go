@@ -248,6 +248,8 @@ var comments = map[string]string{
 	"TaskList.NextCursor":                  "null at the end",
 	"Ticket":                               "The answer of POST /v1/events/tickets: a browser's credential for one stream, as ?ticket=.",
 	"Ticket.Ticket":                        "good for one request",
+	"TicketFor":                            "The body of POST /v1/events/tickets.",
+	"TicketFor.Task":                       "whose events or log it opens; none: the whole stream",
 	"Verdict":                              "Says why a task is where it is.",
 	"Worker":                               "One start of a worker process.",
 	"Worker.BeatAt":                        "last heartbeat",

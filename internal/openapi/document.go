@@ -154,6 +154,7 @@ var groups = []tag{
 	{"Tasks", "Units of work: submit, look, cancel, retry. A task is stored durably before it is answered."},
 	{"Schedules", "Rules that make tasks: expressions of cron, intervals and single instants."},
 	{"Queues", "Where tasks wait. All apps share them; a queue is made by its first task."},
+	{"Events", "What happens to tasks, as it happens."},
 	{"Kinds", "What tasks do: built in, registered by a worker, or declared."},
 	{"Workers", "The processes that execute tasks."},
 	{"Apps", "Client applications, their settings, API keys and signing secrets."},

@@ -158,5 +158,5 @@ func (o *Operation) Problems() []string {
 
 // Operations lists every operation, in the order of the document.
 func Operations() []Operation {
-	return slices.Concat(taskOperations, scheduleOperations, fleetOperations, appOperations, pageOperations)
+	return slices.Concat(taskOperations, scheduleOperations, fleetOperations, appOperations, eventOperations, pageOperations)
 }

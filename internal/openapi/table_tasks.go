@@ -84,9 +84,10 @@ var taskOperations = []Operation{
 		Codes: []string{"task_not_found", "attempt_not_found"}},
 
 	{Method: get, Path: "/v1/tasks/{id}/log", ID: "getTaskLog", Tag: "Tasks", Title: "Read what an attempt wrote", Scope: "read",
-		Text:  "The last 64 KiB; empty when there is no log.",
-		Query: []string{"app", "attempt"}, Answers: []Answer{{Status: 200, Text: "The output as it was written.", Media: plainText}},
-		Codes: []string{"task_not_found", "attempt_not_found"}},
+		Text: "Of the running attempt, or the newest that wrote anything; the last 64 KiB are kept. The headers `Taskweir-Attempt` and `Taskweir-Log-From` say whose it is and " +
+			"where it begins.",
+		Ticket: true, Query: []string{"app", "attempt", "from", "follow", "ticket"}, Answers: []Answer{{Status: 200, Text: "The output as it was written.", Media: plainText}},
+		Codes: []string{"task_not_found", "attempt_not_found", "live_view_unavailable", "too_many_streams", "stopping"}},
 
 	{Method: get, Path: "/v1/tasks/{id}/stack", ID: "getTaskStack", Tag: "Tasks", Title: "Look at the stack of a running task", Scope: "read",
 		Text:  "Asks the worker that runs the task what it does at this moment.",

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -43,6 +44,8 @@ type Client struct {
 	nonces *Nonces
 
 	looks chan struct{} // one for every look that waits
+
+	eventsSince atomic.Uint64 // ms of Redis's clock: older events are not kept
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -12,5 +12,8 @@
 //   - looks (Look, Answer): whoever asks gets an error and answers 503 live_view_unavailable.
 //   - witness (SawDatabase, DatabaseSeen): nobody is seen to reach the database, so a worker that cannot reach it either
 //     takes the careful side and stops its tasks in time.
+//   - events (Audience, Join, Append, Last, Read, Holds): writers drop and say so once Redis is back; listeners hear nothing
+//     until then, and a reset first. Who begins to listen is answered 503 live_view_unavailable.
+//   - tickets (PutTicket, TakeTicket): none is given or taken; 503 live_view_unavailable.
 //   - nonces (Nonces): remembered by the process alone. A nonce can then be used once with each process instead of once.
 package rdb

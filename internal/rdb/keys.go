@@ -36,3 +36,19 @@ func nonceKey(app int32, nonce string) string {
 	sum := sha256.Sum256([]byte(nonce))
 	return prefix + "{nonce:" + strconv.FormatInt(int64(app), 10) + ":" + hex.EncodeToString(sum[:16]) + "}"
 }
+
+// audienceKey says that somebody listens to events, and names the stream's generation. Ends ten and a half minutes after the last
+// listener said so.
+func audienceKey() string { return prefix + "{events}:audience" }
+
+// youngKey is there while writers may not know of the audience yet.
+func youngKey() string { return prefix + "{events}:young" }
+
+// eventsKey is the stream of events. Ends when nothing was written for that long.
+func eventsKey() string { return prefix + "{events}:stream" }
+
+// ticketKey holds what a ticket is good for, until it is used or a minute old. A ticket is a secret: its hash is the key.
+func ticketKey(ticket string) string {
+	sum := sha256.Sum256([]byte(ticket))
+	return prefix + "{ticket:" + hex.EncodeToString(sum[:]) + "}"
+}

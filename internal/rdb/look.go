@@ -29,6 +29,15 @@ var ErrSilent = errors.New("the worker did not answer in time")
 // The answer is a key that ends by itself. It is asked for again and again, at growing pauses, instead of being waited for
 // on a connection: one that blocks would be missing for signals and nonces.
 func (c *Client) Look(ctx context.Context, workerID, taskID int64, epoch int32) (task.LiveDetail, error) {
+	return c.ask(ctx, workerID, task.Signal{Kind: "look", TaskID: taskID, Epoch: epoch})
+}
+
+// Peek is Look without stacks, which cost the worker most, and with what the attempt wrote from a byte on (negative: without).
+func (c *Client) Peek(ctx context.Context, workerID, taskID int64, epoch int32, from int64) (task.LiveDetail, error) {
+	return c.ask(ctx, workerID, task.Signal{Kind: "peek", TaskID: taskID, Epoch: epoch, From: from})
+}
+
+func (c *Client) ask(ctx context.Context, workerID int64, question task.Signal) (task.LiveDetail, error) {
 	var d task.LiveDetail
 	select {
 	case c.looks <- struct{}{}:
@@ -39,7 +48,8 @@ func (c *Client) Look(ctx context.Context, workerID, taskID int64, epoch int32) 
 	ctx, cancel := context.WithTimeoutCause(ctx, lookFor, ErrSilent)
 	defer cancel()
 	token := rand.Text()
-	if err := c.Signal(ctx, workerID, task.Signal{Kind: "look", TaskID: taskID, Epoch: epoch, Reply: token}); err != nil {
+	question.Reply = token
+	if err := c.Signal(ctx, workerID, question); err != nil {
 		return d, err
 	}
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {

@@ -24,3 +24,22 @@ for i = 3, #ARGV, 2 do
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return kept`)
+
+// joinAudience says that somebody listens to events.
+//
+//	KEYS[1]  the audience's key
+//	KEYS[2]  the key that is there while the audience is young
+//	ARGV[1]  the generation that begins when there is no audience
+//	ARGV[2]  ms until the audience ends
+//	ARGV[3]  ms until it is not young any more
+//	returns  the generation, and 1 when it is young
+var joinAudience = redis.NewScript(`
+local generation = redis.call('GET', KEYS[1])
+if not generation then
+  generation = ARGV[1]
+  redis.call('SET', KEYS[1], generation, 'PX', ARGV[2])
+  redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+else
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return {generation, redis.call('EXISTS', KEYS[2])}`)

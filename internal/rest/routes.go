@@ -50,6 +50,8 @@ type api struct{ svc *control.Service }
 type call struct {
 	*httpkit.Request
 	who control.Principal
+	// ticket: it is the credential.
+	ticket bool
 }
 
 // route is one line of the table.
@@ -72,7 +74,10 @@ func (a *api) routes() []route {
 		{post, "/v1/tasks/:id/run-now", []string{"app"}, a.runTaskNow},
 		{post, "/v1/tasks/:id/abandon", []string{"app"}, a.abandonTask},
 		{get, "/v1/tasks/:id/stack", []string{"app"}, a.taskStack},
-		{get, "/v1/tasks/:id/log", []string{"app", "attempt"}, a.taskLog},
+		{get, "/v1/tasks/:id/log", []string{"app", "attempt", "from", "follow", "ticket"}, a.taskLog},
+		{get, "/v1/tasks/:id/events", []string{"app", "lastEventId", "ticket"}, a.taskEvents},
+		{get, "/v1/events", []string{"app", "queue", "kind", "type", "lastEventId", "ticket"}, a.allEvents},
+		{post, "/v1/events/tickets", []string{"app"}, a.newTicket},
 
 		{post, "/v1/schedules", []string{"app"}, a.createSchedule},
 		{get, "/v1/schedules", append(page, "app", "name", "paused"), a.listSchedules},
@@ -118,9 +123,9 @@ func (a *api) routes() []route {
 
 // authenticated puts the credential, the query parameters and ?app= before a handler.
 func (a *api) authenticated(rt route) httpkit.Handler {
-	takesApp := slices.Contains(rt.query, "app")
+	takesApp, takesTicket := slices.Contains(rt.query, "app"), slices.Contains(rt.query, "ticket")
 	return func(ctx context.Context, r *httpkit.Request) (httpkit.Response, error) {
-		who, err := a.svc.Authenticate(ctx, r.Bearer())
+		who, ticket, err := a.credential(ctx, r, takesTicket)
 		if err != nil {
 			return httpkit.Response{}, err
 		}
@@ -134,6 +139,6 @@ func (a *api) authenticated(rt route) httpkit.Handler {
 				}
 			}
 		}
-		return rt.handle(ctx, call{r, who})
+		return rt.handle(ctx, call{r, who, ticket})
 	}
 }

@@ -253,23 +253,3 @@ func (a *api) task(c call, v task.View, err error) (httpkit.Response, error) {
 	}
 	return a.respondTask(c, http.StatusOK, &v, nil), nil
 }
-
-func (a *api) taskLog(ctx context.Context, c call) (httpkit.Response, error) {
-	id, err := pathID(c, "id", "task")
-	if err != nil {
-		return httpkit.Response{}, err
-	}
-	var attempt int64
-	if v, ok := c.Query("attempt"); ok {
-		n, err := apiv1.ParseID(v)
-		if err != nil {
-			return httpkit.Response{}, task.InvalidField("attempt", "format", "must be the id of an attempt")
-		}
-		attempt = int64(n)
-	}
-	log, err := a.svc.Log(ctx, c.who, id, attempt)
-	if err != nil {
-		return httpkit.Response{}, err
-	}
-	return httpkit.Response{Status: http.StatusOK, ContentType: "text/plain; charset=utf-8", Body: log}, nil
-}

@@ -159,7 +159,7 @@ func (s *Store) endAttempt(ctx context.Context, t tx, row *task.Task, o task.Out
 		}
 	}
 	if err := s.insertAttempts(ctx, t, []attemptRow{{task.Attempt{ID: row.AttemptID, TaskID: row.ID, Epoch: row.Epoch, WorkerID: row.WorkerID,
-		StartedAt: row.StartedAt, FinishedAt: now, Outcome: o, HTTPStatus: row.HTTPStatus}, encodeDetail(code, message, was.Log, was.Delivery)}}); err != nil {
+		StartedAt: row.StartedAt, FinishedAt: now, Outcome: o, HTTPStatus: row.HTTPStatus}, encodeWhole(detail{Code: code, Message: message, Log: was.Log, Skipped: was.LogSkipped, Delivery: was.Delivery})}}); err != nil {
 		return err
 	}
 	_, err = t.exec(ctx, newText(2).s("DELETE FROM bells WHERE id=").n(row.Holder).s(" AND kind=3 AND n=1").String())

@@ -500,7 +500,7 @@ func (f *finishing) attempts() []attemptRow {
 		}
 		out = append(out, attemptRow{task.Attempt{ID: p.AttemptID, TaskID: p.TaskID, Epoch: p.Epoch, WorkerID: f.worker,
 			StartedAt: p.StartedAt, FinishedAt: at, Outcome: p.outcome(), HTTPStatus: p.HTTPStatus},
-			encodeDetail(p.ErrCode, p.ErrMessage, p.Log, p.Delivery)})
+			encodeWhole(detail{Code: p.ErrCode, Message: p.ErrMessage, Log: p.Log, Skipped: p.LogSkipped, Delivery: p.Delivery})})
 	}
 	return out
 }
@@ -572,24 +572,34 @@ type detail struct {
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
 	Log     []byte `json:"log,omitempty"`
+	Skipped int64  `json:"skipped,omitempty"` // bytes of the output before those of Log
 	// Delivery is a task.Delivery.
 	Delivery json.RawMessage `json:"delivery,omitempty"`
 }
 
 // encodeDetail is the stored form; nil when there is nothing to keep.
 func encodeDetail(code, message string, log, delivery []byte) []byte {
-	if code == "" && message == "" && len(log) == 0 && len(delivery) == 0 {
+	return encodeWhole(detail{Code: code, Message: message, Log: log, Delivery: delivery})
+}
+
+func encodeWhole(d detail) []byte {
+	if d.Code == "" && d.Message == "" && len(d.Log) == 0 && len(d.Delivery) == 0 {
 		return nil
 	}
-	if len(message) > task.MaxErrorText {
-		message = message[:task.MaxErrorText]
+	if len(d.Message) > task.MaxErrorText {
+		d.Message = d.Message[:task.MaxErrorText]
 	}
-	if len(log) > task.MaxLog {
-		log = log[len(log)-task.MaxLog:]
+	if cut := len(d.Log) - task.MaxLog; cut > 0 {
+		d.Log = d.Log[cut:]
+		d.Skipped += int64(cut)
 	}
-	b, err := json.Marshal(detail{code, message, log, delivery})
-	if err != nil && delivery != nil { // it is no JSON, as nothing else here can fail
-		return encodeDetail(code, message, log, nil)
+	if len(d.Log) == 0 {
+		d.Skipped = 0
+	}
+	b, err := json.Marshal(d)
+	if err != nil && d.Delivery != nil { // it is no JSON, as nothing else here can fail
+		d.Delivery = nil
+		return encodeWhole(d)
 	}
 	return b
 }

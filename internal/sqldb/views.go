@@ -140,7 +140,7 @@ func scanAttempt(rows *sql.Rows) (a task.Attempt, err error) {
 		return a, err
 	}
 	d := decodeDetail(raw)
-	a.ErrCode, a.ErrMessage, a.Log, a.Delivery = d.Code, d.Message, d.Log, d.Delivery
+	a.ErrCode, a.ErrMessage, a.Log, a.LogSkipped, a.Delivery = d.Code, d.Message, d.Log, d.Skipped, d.Delivery
 	return a, nil
 }
 

@@ -12,6 +12,12 @@ type LiveDetail struct {
 	Round      int64           `json:"round"`              // 1, and one more for every progress report
 	Progress   json.RawMessage `json:"progress,omitempty"` // as last reported; nil: nothing was
 	Goroutines []Goroutine     `json:"goroutines"`         // the handler's first, then those that it started
+
+	// With a peek that asks for it: what the attempt wrote. Log begins at byte LogFrom of it and is the newest part that is kept
+	// from there on; LogSize is all that was written so far.
+	Log     []byte `json:"log,omitempty"`
+	LogFrom int64  `json:"logFrom,omitempty"`
+	LogSize int64  `json:"logSize,omitempty"`
 }
 
 // Goroutine is one stack.

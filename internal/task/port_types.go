@@ -71,6 +71,7 @@ type Attempt struct {
 	HTTPStatus            int16
 	ErrCode, ErrMessage   string
 	Log                   []byte
+	LogSkipped            int64  // bytes of its output before those of Log
 	Delivery              []byte // Delivery as JSON; nil: not kept
 }
 
@@ -142,8 +143,9 @@ type LiveEntry struct {
 
 // Signal is what is said to a worker through Redis. It is a hint: the worker re-reads the database at the next beat.
 type Signal struct {
-	Kind   string `json:"kind"` // cancel, drain, abandon, look
+	Kind   string `json:"kind"` // cancel, drain, abandon, look, peek (a look without stacks)
 	TaskID int64  `json:"task,omitempty"`
 	Epoch  int32  `json:"epoch,omitempty"`
-	Reply  string `json:"reply,omitempty"` // with look: where the answer goes
+	Reply  string `json:"reply,omitempty"` // with look and peek: where the answer goes
+	From   int64  `json:"from,omitempty"`  // with peek: what the attempt wrote, from this byte on; negative: nothing of it
 }

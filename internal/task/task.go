@@ -233,6 +233,7 @@ type Ending struct {
 	ErrCode    string
 	ErrMessage string  // ≤ MaxErrorText
 	Log        []byte  // ≤ MaxLog; nil: none
+	LogSkipped int64   // bytes that were written before those of Log
 	Delivery   []byte  // how the call went (Delivery as JSON); nil: not kept
 	Await      bool    // with Waiting: the attempt goes on until it is completed, at the latest at RetryAt
 	Unique     *Unique // with Flags.HasUnique: the key that terminate releases

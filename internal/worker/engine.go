@@ -171,6 +171,7 @@ func (e *Engine) begin() {
 		e.bg.Go(e.showing)
 		e.bg.Go(e.listening)
 		e.bg.Go(e.looking)
+		e.bg.Go(e.peeking)
 	}
 }
 

@@ -80,6 +80,7 @@ func (e *Engine) start(runs []*run) {
 		}
 	}
 	e.lookBy(e.mono.ns() + least)
+	e.tellStarted(runs)
 	for _, r := range runs {
 		e.begin1(r)
 	}
@@ -242,6 +243,7 @@ func (r *run) settle(res task.Result, cause error, now int64) {
 // settleAt is settle with the place of a delay within its jitter, in [0, 1).
 func (r *run) settleAt(res task.Result, cause error, now int64, u float64) {
 	limitSizes(&res)
+	r.keepOutput(&res)
 	switch {
 	case res.Outcome == task.OutcomeSucceeded && res.AwaitMs == 0:
 	case res.AwaitMs > 0 && cause != ErrCancelled:

@@ -155,7 +155,9 @@ func (e *Engine) signal(s task.Signal) {
 	case "abandon":
 		e.abandonTask(s.TaskID, s.Epoch)
 	case "look":
-		e.lookAsked(s)
+		e.lookAsked(s, e.looks)
+	case "peek":
+		e.lookAsked(s, e.peeks)
 	}
 }
 

@@ -62,12 +62,12 @@ func (j Job) Report(vars any) error {
 }
 
 // lookAsked takes a question. It never blocks: it is called by who listens for cancels too.
-func (e *Engine) lookAsked(s task.Signal) {
+func (e *Engine) lookAsked(s task.Signal, queue chan<- task.Signal) {
 	if s.Reply == "" || len(s.Reply) > 64 {
 		return
 	}
 	select {
-	case e.looks <- s:
+	case queue <- s:
 	default:
 	}
 }

@@ -39,8 +39,9 @@ type Clock interface {
 type Options struct {
 	Store   Store
 	Source  Source
-	Live    Live   // nil: no live view; cancel then takes up to BeatEvery
-	Ringer  Ringer // nil: new bells are left to the lane's owner
+	Live    Live            // nil: no live view; cancel then takes up to BeatEvery
+	Ringer  Ringer          // nil: new bells are left to the lane's owner
+	Changes task.ChangeSink // hears of attempts that begin; nil: nobody does
 	Clock   Clock
 	Runners []Runner
 

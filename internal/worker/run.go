@@ -42,7 +42,8 @@ type run struct {
 	bytes     int          // what its handler returned; set with its end
 	startedNs atomic.Int64 // monotonic; 0 until the handler starts
 	progress  atomic.Pointer[progress]
-	reported  func(json.RawMessage) // hears of progress; nil: nobody does
+	output    atomic.Pointer[output] // nil: nothing was written
+	reported  func(json.RawMessage)  // hears of progress; nil: nobody does
 
 	// Guarded by Engine.mu.
 	slot    int32 // -1 when the handler has returned

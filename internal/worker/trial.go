@@ -133,7 +133,10 @@ func (r *run) guarded(ctx context.Context, clock Clock, panicked func(p any)) (r
 				panicked(p)
 			}
 			res = failed("panic", fmt.Sprint(p), false)
-			res.Log = stack
+			if res.Log = stack; r.output.Load() != nil { // it comes after what the handler wrote
+				r.written().write(stack)
+				res.Log = nil
+			}
 		}
 	}()
 	return r.kind.runner.Run(ctx, r.job(clock))

@@ -34,6 +34,11 @@ type Event struct {
 	Progress json.RawMessage `json:"progress,omitempty"`
 }
 
+// TicketFor is the body of POST /v1/events/tickets.
+type TicketFor struct {
+	Task ID `json:"task,omitempty"` // whose events or log it opens; none: the whole stream
+}
+
 // Ticket is the answer of POST /v1/events/tickets: a browser's credential for one stream, as ?ticket=.
 type Ticket struct {
 	Ticket    string `json:"ticket"` // good for one request

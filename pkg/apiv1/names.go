@@ -115,4 +115,6 @@ const (
 const (
 	HeaderIdempotencyKey = "Idempotency-Key"
 	HeaderReplayed       = "Idempotent-Replayed"
+	HeaderLogFrom        = "Taskweir-Log-From" // where the body begins in the output of an attempt
+	HeaderAttempt        = "Taskweir-Attempt"  // the id of the attempt whose output it is
 )

@@ -113,7 +113,7 @@ func (a *Attempt) Logger() *slog.Logger {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.logger == nil {
-		a.log = &attemptLog{}
+		a.log = &attemptLog{live: a.job.Output}
 		a.logger = slog.New(newLogHandler(a))
 	}
 	return a.logger

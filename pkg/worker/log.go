@@ -17,6 +17,7 @@ const cutMark = "… earlier lines were dropped\n"
 type attemptLog struct {
 	mu     sync.Mutex
 	buf    []byte
+	live   func(line []byte) // shows it to those who follow the log while the attempt runs
 	cut    bool
 	closed bool
 }
@@ -29,6 +30,7 @@ func (l *attemptLog) Write(line []byte) (int, error) {
 		return len(line), nil
 	}
 	l.buf = append(l.buf, line...)
+	l.live(line)
 	if len(l.buf) > 2*task.MaxLog {
 		l.shorten()
 	}

@@ -38,7 +38,7 @@ func (s *Shell) Run(ctx context.Context, job worker.Job) task.Result {
 	if err != nil {
 		return task.Result{Outcome: task.OutcomeFailed, ErrCode: "start_failed", ErrMessage: err.Error()}
 	}
-	return s.follow(ctx, a)
+	return s.follow(ctx, a, &job)
 }
 
 func refused(why string) task.Result {
@@ -150,7 +150,7 @@ func (a *attempt) say(b byte) { _, _ = a.control.Write([]byte{b}) }
 const outputLag = 500 * time.Millisecond
 
 // follow reads the output, passes the end of ctx on, and waits for the report.
-func (s *Shell) follow(ctx context.Context, a *attempt) task.Result {
+func (s *Shell) follow(ctx context.Context, a *attempt, job *worker.Job) task.Result {
 	defer a.end()
 	kept := newTail(task.MaxLog)
 	read := make(chan struct{})
@@ -160,6 +160,7 @@ func (s *Shell) follow(ctx context.Context, a *attempt) task.Result {
 		for {
 			n, err := a.output.Read(buf)
 			kept.write(buf[:n])
+			job.Output(buf[:n])
 			if err != nil {
 				return
 			}

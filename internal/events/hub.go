@@ -1,0 +1,392 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+const (
+	pollFew    = 50 * time.Millisecond  // between two readings of the stream,
+	pollMany   = 200 * time.Millisecond // when more than fewMost listen: each reading may wake every one of them
+	fewMost    = 64
+	joinEvery  = 30 * time.Second // how often the audience's key is kept alive
+	settle     = 2 * time.Second  // until every writer has seen that somebody listens
+	pageMost   = 64               // entries of one reading
+	resetEvery = time.Second      // how often a topic whose events were left out says so, at most
+	sendMost   = 16 << 20         // bytes a second that all listeners of a process are sent together
+)
+
+// Entry is one entry of the stream.
+type Entry struct {
+	ID   EntryID
+	Data []byte
+}
+
+// Source is the reader's side of the stream in Redis. Its errors mean that Redis is gone.
+type Source interface {
+	// Join says that somebody listens, for ten minutes and a half, and gives the stream's generation; fresh when it begins now.
+	Join(ctx context.Context) (generation string, fresh bool, err error)
+	// Last is the place of the newest entry; zero when there is none.
+	Last(ctx context.Context) (EntryID, error)
+	// Read gives at most n entries after a place, and the generation at the same moment ("": there is none any more).
+	Read(ctx context.Context, after EntryID, n int) (generation string, entries []Entry, err error)
+	// Holds gives the entry at a place; ok is false when there is none.
+	Holds(ctx context.Context, at EntryID) (entry Entry, ok bool, err error)
+}
+
+// Options configure a hub.
+type Options struct {
+	Source Source
+	// Names gives what ids are called. It is asked once per combination and reading; it should remember.
+	Names func(ctx context.Context, app, lane, kind int32) (Names, error)
+	// Encode appends an event with its id as it is sent; with a nil change a reset.
+	Encode func(b []byte, id string, c *task.Change, n *Names) []byte
+	Logger *slog.Logger // nil: silent
+	// MaxListeners bounds those of the process; 0: 2,000.
+	MaxListeners int
+}
+
+// Hub reads the stream for all listeners of a process. It reads only while there are any.
+type Hub struct {
+	o Options
+
+	starting sync.Mutex // held by who starts the reader
+
+	mu        sync.Mutex
+	topics    map[Filter]*topic
+	listeners int
+	reader    *hubReader // nil: nobody listens
+	closed    bool
+	done      chan struct{} // closed by Close
+	tasks     sync.WaitGroup
+}
+
+// NewHub makes a hub; Close ends it.
+func NewHub(o Options) *Hub {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxListeners <= 0 {
+		o.MaxListeners = 2_000
+	}
+	return &Hub{o: o, topics: map[Filter]*topic{}, done: make(chan struct{})}
+}
+
+// ErrEnded is what listeners are told when the process ends: they come again, to another one.
+var ErrEnded = errors.New("events: the process ends")
+
+// Close ends every listener.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	if !h.closed {
+		h.closed = true
+		close(h.done)
+	}
+	if h.reader != nil {
+		h.reader.cancel()
+	}
+	h.mu.Unlock()
+	h.tasks.Wait()
+}
+
+// Listeners is how many listen.
+func (h *Hub) Listeners() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.listeners
+}
+
+// hubReader is one stretch of reading, from the first listener to the last. Its fields but broken, generation and cursor,
+// which Hub.mu guards, are those of its goroutine.
+type hubReader struct {
+	h      *Hub
+	ctx    context.Context
+	cancel context.CancelFunc
+	log    *slog.Logger
+
+	generation string
+	cursor     EntryID
+	broken     bool // Redis is gone
+
+	joined   time.Time
+	settleAt time.Time // zero: everybody writes
+	resetAt  time.Time
+}
+
+// start makes a reader. Its error means that Redis is gone.
+func (h *Hub) start(ctx context.Context) (*hubReader, error) {
+	r := &hubReader{h: h, log: h.o.Logger}
+	if err := r.join(ctx); err != nil {
+		return nil, err
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r, nil
+}
+
+// join takes the stream's present generation and end as where to read on from.
+func (r *hubReader) join(ctx context.Context) error {
+	generation, fresh, err := r.h.o.Source.Join(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := r.h.o.Source.Last(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if r.joined = now; fresh {
+		r.settleAt = now.Add(settle)
+	}
+	r.h.mu.Lock()
+	r.generation, r.cursor, r.broken = generation, last, false
+	r.h.mu.Unlock()
+	return nil
+}
+
+func (r *hubReader) run() {
+	t := time.NewTimer(pollFew)
+	defer t.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-t.C:
+		}
+		began := time.Now()
+		r.round(began)
+		period := pollFew
+		if r.h.Listeners() > fewMost {
+			period = pollMany
+		}
+		t.Reset(max(period-time.Since(began), period/4))
+	}
+}
+
+// round reads what came.
+func (r *hubReader) round(now time.Time) {
+	ctx, cancel := context.WithTimeout(r.ctx, opLimit)
+	defer cancel()
+	if r.broken {
+		r.mend(ctx)
+		return
+	}
+	if now.Sub(r.joined) > joinEvery {
+		generation, _, err := r.h.o.Source.Join(ctx)
+		if err != nil {
+			r.fail(err)
+			return
+		}
+		if r.joined = now; generation != r.generation {
+			r.restart(ctx)
+			return
+		}
+	}
+	if !r.settleAt.IsZero() && now.After(r.settleAt) {
+		r.settleAt = time.Time{}
+		r.resetAll()
+	}
+	for full := true; full && r.ctx.Err() == nil; {
+		generation, entries, err := r.h.o.Source.Read(ctx, r.cursor, pageMost)
+		switch {
+		case err != nil:
+			r.fail(err)
+			return
+		case generation != r.generation:
+			r.restart(ctx)
+			return
+		}
+		if full = len(entries) == pageMost; full && r.cursor != (EntryID{}) {
+			// So much came at once that what was to be read next may have been pushed out.
+			if _, there, err := r.h.o.Source.Holds(ctx, r.cursor); err != nil || !there {
+				r.resetAll()
+			}
+		}
+		if len(entries) > 0 {
+			r.deal(ctx, entries)
+		}
+	}
+}
+
+func (r *hubReader) fail(err error) {
+	if r.ctx.Err() != nil {
+		return
+	}
+	r.h.mu.Lock()
+	r.broken = true
+	r.h.mu.Unlock()
+	r.log.Debug("events not read", "err", err)
+}
+
+// mend goes on after Redis was gone, where it stopped if that is still there.
+func (r *hubReader) mend(ctx context.Context) {
+	generation, fresh, err := r.h.o.Source.Join(ctx)
+	if err != nil {
+		return
+	}
+	if !fresh && generation == r.generation {
+		_, there, err := r.h.o.Source.Holds(ctx, r.cursor)
+		if err != nil {
+			return
+		}
+		if there {
+			r.h.mu.Lock()
+			r.broken = false
+			r.h.mu.Unlock()
+			return
+		}
+	}
+	r.restart(ctx)
+}
+
+// restart begins anew with the generation that is there now, and says so.
+func (r *hubReader) restart(ctx context.Context) {
+	if err := r.join(ctx); err != nil {
+		r.fail(err)
+		return
+	}
+	// Another process may have made the new generation a moment ago: its writers may not know it yet either.
+	r.settleAt = time.Now().Add(settle)
+	r.resetAll()
+}
+
+// resetAll tells every topic that events may be missing.
+func (r *hubReader) resetAll() {
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	at := r.here()
+	for _, t := range r.h.topics {
+		t.lost = false
+		t.push(r.h.o.Encode(nil, at.String(), nil, nil), at)
+	}
+}
+
+// here is the end of what was read.
+func (r *hubReader) here() position { return position{r.generation, r.cursor, allOf} }
+
+// deal gives what was read to the topics.
+func (r *hubReader) deal(ctx context.Context, entries []Entry) {
+	b, missed := r.h.gather(ctx, r.generation, entries)
+	h := r.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := r.here()
+	r.cursor = entries[len(entries)-1].ID
+	type serving struct {
+		t    *topic
+		list []int
+		size int
+	}
+	var all []serving
+	now := time.Now()
+	for _, t := range h.topics {
+		if missed {
+			t.lost = true // the reset comes before these events: some are missing before them
+		}
+		list := b.pick(&t.filter)
+		if len(list) == 0 && !t.lost {
+			continue
+		}
+		all = append(all, serving{t, list, h.size(b, list)})
+	}
+	// The small ones first, each within an equal share of what is left: one who wants everything keeps nobody from little.
+	slices.SortFunc(all, func(a, b serving) int { return cmp.Compare(a.size, b.size) })
+	left, heads := r.budget(), 0
+	for _, s := range all {
+		heads += s.t.listeners
+	}
+	sayLost := now.Sub(r.resetAt) >= resetEvery
+	for _, s := range all {
+		share := left / max(heads, 1)
+		heads -= s.t.listeners
+		fits := s.size <= share
+		if !fits {
+			s.t.lost = true
+		}
+		if !fits && !sayLost || len(s.list) == 0 && !s.t.lost {
+			continue
+		}
+		data := make([]byte, 0, s.size+256)
+		at := before
+		if s.t.lost {
+			if at = before; !fits {
+				at = r.here()
+			}
+			data = h.o.Encode(data, at.String(), nil, nil)
+			s.t.lost = false
+			r.resetAt = now
+		}
+		if fits {
+			for _, i := range s.list {
+				data = append(data, b.frames[i]...)
+			}
+			left -= len(data) * s.t.listeners
+		}
+		s.t.push(data, before)
+	}
+}
+
+// budget is how many bytes one reading may give to all listeners together.
+func (r *hubReader) budget() int {
+	period := pollFew
+	if r.h.listeners > fewMost {
+		period = pollMany
+	}
+	return int(sendMost * period / time.Second)
+}
+
+// size is how many bytes some events take. They are encoded here, once. mu is held.
+func (h *Hub) size(b *batch, list []int) (n int) {
+	for _, i := range list {
+		n += len(h.frame(b, i))
+	}
+	return n
+}
+
+func (h *Hub) frame(b *batch, i int) []byte {
+	if b.frames[i] == nil {
+		from := len(b.buf)
+		c := &b.changes[i]
+		b.buf = h.o.Encode(b.buf, b.at[i].String(), c, b.names[sort{c.AppID, c.LaneID, c.KindID, TypeOf(c)}])
+		b.frames[i] = b.buf[from:len(b.buf):len(b.buf)]
+	}
+	return b.frames[i]
+}
+
+// gather decodes entries and sorts what they hold. missed: some say that events are missing, or cannot be read.
+func (h *Hub) gather(ctx context.Context, generation string, entries []Entry) (*batch, bool) {
+	b := &batch{sorts: map[sort][]int{}, names: map[sort]*Names{}}
+	missed := false
+	for _, e := range entries {
+		gap, changes, err := decode(e.Data)
+		missed = missed || gap || err != nil
+		for i := range changes {
+			c := &changes[i]
+			s := sort{c.AppID, c.LaneID, c.KindID, TypeOf(c)}
+			if _, known := b.names[s]; !known {
+				n, err := h.o.Names(ctx, s.app, s.lane, s.kind)
+				if err != nil {
+					h.o.Logger.Debug("an event's names not known", "err", err)
+					missed = true
+					b.names[s] = nil
+				} else {
+					b.names[s] = &n
+				}
+			}
+			if b.names[s] == nil || s.types == 0 {
+				continue
+			}
+			b.sorts[s] = append(b.sorts[s], len(b.changes))
+			b.changes = append(b.changes, *c)
+			b.at = append(b.at, position{generation, e.ID, i})
+		}
+	}
+	b.frames = make([][]byte, len(b.changes))
+	return b, missed
+}

@@ -1,0 +1,139 @@
+package events
+
+import (
+	"slices"
+
+	"github.com/taskweir/taskweir/internal/task"
+)
+
+// Types is a set of events by how they are shown.
+type Types uint8
+
+// The events of a set.
+const (
+	Submitted Types = 1 << iota
+	Started
+	Retrying
+	Succeeded
+	Failed
+	Cancelled
+
+	AllTypes Types = 1<<iota - 1
+)
+
+// TypeOf is how a change is shown.
+func TypeOf(c *task.Change) Types {
+	switch c.Type {
+	case task.ChangeSubmitted:
+		return Submitted
+	case task.ChangeStarted:
+		return Started
+	case task.ChangeRetrying:
+		return Retrying
+	case task.ChangeEnded:
+		switch c.State {
+		case task.Succeeded:
+			return Succeeded
+		case task.Failed:
+			return Failed
+		case task.Cancelled:
+			return Cancelled
+		}
+	}
+	return 0
+}
+
+// Filter says what somebody listens to.
+type Filter struct {
+	App         int32  // 0: every app's, but the system's
+	Queue, Kind string // "": any
+	Types       Types  // 0: all
+}
+
+// Names are what ids of a change are called.
+type Names struct{ App, Queue, Kind string }
+
+func (f *Filter) wants(app int32, n *Names, t Types) bool {
+	switch {
+	case f.App != 0 && f.App != app, f.App == 0 && n.App == task.SystemApp:
+		return false
+	case f.Queue != "" && f.Queue != n.Queue, f.Kind != "" && f.Kind != n.Kind:
+		return false
+	}
+	return f.Types == 0 || f.Types&t != 0
+}
+
+const (
+	chunksKept = 64      // of a topic, for listeners that are slower than others
+	bytesKept  = 1 << 20 // the same in bytes; the newest chunk is always kept
+)
+
+// topic is what listeners with equal filters share.
+type topic struct {
+	filter    Filter
+	listeners int
+	first     uint64 // number of chunks[0]
+	chunks    []chunk
+	bytes     int
+	lost      bool          // events were left out since the last chunk
+	wake      chan struct{} // closed at the next chunk
+}
+
+// chunk is what one reading of the stream gave a topic: encoded events.
+type chunk struct {
+	data   []byte
+	before position // where the stream stood before it
+}
+
+// push adds a chunk and wakes who waits.
+func (t *topic) push(data []byte, before position) {
+	t.chunks = append(t.chunks, chunk{data, before})
+	t.bytes += len(data)
+	drop := 0
+	for len(t.chunks)-drop > chunksKept || t.bytes > bytesKept && len(t.chunks)-drop > 1 {
+		t.bytes -= len(t.chunks[drop].data)
+		drop++
+	}
+	if drop > 0 {
+		t.chunks = slices.Delete(t.chunks, 0, drop)
+		t.first += uint64(drop)
+	}
+	close(t.wake)
+	t.wake = make(chan struct{})
+}
+
+// next is the number that the next chunk gets.
+func (t *topic) next() uint64 { return t.first + uint64(len(t.chunks)) }
+
+// sort is what changes have in common that filters look at.
+type sort struct {
+	app, lane, kind int32
+	types           Types
+}
+
+// batch is changes that were read together, encoded at most once each.
+type batch struct {
+	changes []task.Change
+	at      []position
+	before  []bool // a reset stands before it
+	frames  [][]byte
+	sorts   map[sort][]int
+	names   map[sort]*Names
+	resets  []int // where resets stand: before the change of that index
+	buf     []byte
+}
+
+// pick gives the indexes of what a filter wants, in order.
+func (b *batch) pick(f *Filter) (out []int) {
+	lists := 0
+	for s, list := range b.sorts {
+		if f.wants(s.app, b.names[s], s.types) {
+			out = append(out, list...)
+			lists++
+		}
+	}
+	if lists > 1 {
+		slices.Sort(out)
+	}
+	return out
+}

@@ -1,0 +1,74 @@
+package httpkit
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// writeWithin is what one write of a stream may take: a client that takes nothing for so long is cut off.
+const writeWithin = 10 * time.Second
+
+// Stream writes an answer piece by piece, for as long as its handler likes: the server's time limits do not hold for it, each
+// write has its own. It is for one goroutine.
+type Stream struct {
+	w  gin.ResponseWriter
+	rc *http.ResponseController
+}
+
+// Write sends pieces at once. An error means that the client is gone, or too slow.
+func (s *Stream) Write(pieces ...[]byte) error {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeWithin)) // a recorder of a test has none
+	for _, p := range pieces {
+		if _, err := s.w.Write(p); err != nil {
+			return fmt.Errorf("write stream: %w", err)
+		}
+	}
+	if err := s.rc.Flush(); err != nil {
+		return fmt.Errorf("flush stream: %w", err)
+	}
+	return nil
+}
+
+// stream sends the head of an answer and runs its Stream. What goes wrong from here on can only end it.
+func (r *Request) stream(ctx context.Context, resp *Response) {
+	w := r.c.Writer
+	h := w.Header()
+	h.Set("Content-Type", resp.ContentType)
+	h.Set("X-Accel-Buffering", "no") // reverse proxies are not to gather it
+	if h.Get("Cache-Control") == "" || strings.HasPrefix(resp.ContentType, "text/event-stream") {
+		h.Set("Cache-Control", "no-store, no-transform")
+	}
+	w.WriteHeader(resp.Status)
+	w.WriteHeaderNow()
+	if r.Method() == http.MethodHead {
+		return
+	}
+	s := &Stream{w: w, rc: http.NewResponseController(inner(w))}
+	// The end of the time for reading the request would end its context.
+	_ = s.rc.SetReadDeadline(time.Time{})
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			r.e.log.Error("a stream panicked", "panic", p, "path", r.Path(), "request", r.ID(), "stack", string(debug.Stack()))
+		}
+	}()
+	if err := s.Write(); err != nil {
+		return
+	}
+	if err := resp.Stream(ctx, s); err != nil && ctx.Err() == nil {
+		r.e.log.Debug("a stream ended", "path", r.Path(), "request", r.ID(), "error", err)
+	}
+}
+
+// inner is the server's own writer: gin's keeps the errors of a flush to itself.
+func inner(w gin.ResponseWriter) http.ResponseWriter {
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		return u.Unwrap()
+	}
+	return w
+}
