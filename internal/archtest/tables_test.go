@@ -152,6 +152,7 @@ var wallClock = map[string]string{
 
 	"internal/app/lifecycle.go":            "the deadline of an end",
 	"internal/bench/":                      "measures this process",
+	"internal/cli/top.go":                  "how long two looks are apart",
 	"internal/control/legacy.go":           "age of a remembered signer",
 	"internal/control/principal.go":        "age of a cached credential",
 	"internal/control/tables.go":           "age of a cached table",

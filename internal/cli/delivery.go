@@ -42,8 +42,10 @@ func (p *program) showDelivery(ctx context.Context, c *client, args []string) er
 		return p.rawUnless(err, raw)
 	}
 	var d *apiv1.Delivery
-	if err := json.Unmarshal(a.Delivery, &d); err != nil {
-		return fmt.Errorf("read the delivery: %w", err)
+	if len(a.Delivery) > 0 {
+		if err := json.Unmarshal(a.Delivery, &d); err != nil {
+			return fmt.Errorf("read the delivery: %w", err)
+		}
 	}
 	if d == nil {
 		_, err := fmt.Fprintf(p.Out, "attempt %s (%s): nothing was kept of its call\n", a.Attempt.ID, a.Attempt.Outcome)

@@ -84,10 +84,15 @@ func redraw(out io.Writer, t terminal, text string, first, another bool) error {
 		more := len(lines) - (t.height - 2)
 		lines = append(lines[:t.height-2], fmt.Sprintf("… %d more lines", more))
 	}
+	if t.width > 0 { // a line that wraps would push the others down
+		for i, line := range lines {
+			lines[i] = fitStyled(line, t.width)
+		}
+	}
 	start := "\x1b[H"
 	if first {
 		start = "\x1b[2J\x1b[H"
 	}
-	_, err := io.WriteString(out, start+strings.Join(lines, "\x1b[K\n")+"\x1b[K\n\x1b[J")
+	_, err := io.WriteString(out, start+"\x1b[K"+strings.Join(lines, "\n\x1b[K")+"\n\x1b[J") // emptied first: behind a full line that would take its last column
 	return err
 }

@@ -36,6 +36,7 @@ type Deps struct {
 
 	pause  func(ctx context.Context, d time.Duration) error // between requests; nil: a timer
 	screen *terminal                                        // what Out is; nil: look
+	faulty func()                                           // called with every look of top, for tests
 	asks   bool                                             // somebody answers on In although it is no terminal
 }
 
@@ -89,7 +90,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found
 	if d.Standalone != nil {
 		root.AddCommand(p.standalone())
 	}
-	root.AddCommand(p.tasks(), p.schedules(), p.queues(), p.limitKeys(), p.kinds(), p.workers(), p.apps(), p.bulk(), p.stats(), p.events(), p.audit(), p.openapi(), p.context())
+	root.AddCommand(p.tasks(), p.schedules(), p.queues(), p.limitKeys(), p.kinds(), p.workers(), p.apps(), p.bulk(), p.stats(), p.events(), p.audit(), p.openapi(), p.top(), p.context())
 	if d.Migrate != nil {
 		root.AddCommand(p.migrate())
 	}

@@ -5,10 +5,7 @@ import (
 	"strings"
 )
 
-const (
-	tableGap = 2 // blanks between columns
-	leastCol = 8 // columns are not cut below this
-)
+const tableGap = 2 // blanks between columns
 
 // wholeColumns are never cut: what people copy, and what is short anyway.
 var wholeColumns = []string{"ID", "TASK", "ATTEMPT", "STATE", "SCHEDULE", "APP"}
@@ -80,18 +77,31 @@ func tableWidths(header []string, lines [][]string, most int) []int {
 		}
 		total += widths[i]
 	}
-	for most > 0 && total > most {
-		widest := -1
-		for i, w := range widths {
-			if !slices.Contains(wholeColumns, header[i]) && w > leastCol && (widest < 0 || w >= widths[widest]) {
-				widest = i
+	for _, least := range []int{8, 3} { // columns are not cut below this, unless there is no other way
+		for most > 0 && total > most {
+			widest := -1
+			for i, w := range widths {
+				if w > leastWidth(header[i], i, least) && (widest < 0 || w >= widths[widest]) {
+					widest = i
+				}
 			}
+			if widest < 0 {
+				break
+			}
+			widths[widest]--
+			total--
 		}
-		if widest < 0 {
-			break // it will wrap: nothing more may be cut
-		}
-		widths[widest]--
-		total--
 	}
 	return widths
+}
+
+// leastWidth is how far a column may be cut: one that is never cut not at all, the first, which names the row, but little.
+func leastWidth(header string, i, least int) int {
+	switch {
+	case slices.Contains(wholeColumns, header):
+		return 1 << 20
+	case i == 0:
+		return 3 * least
+	}
+	return least
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -16,17 +17,27 @@ type terminal struct {
 	colour bool
 }
 
-// descriptor is a stream that may be a terminal; *os.File is one.
-type descriptor interface{ Fd() uintptr }
-
-// isTerminal reports whether a stream is one, and its descriptor.
-func isTerminal(stream any) (int, bool) {
-	d, ok := stream.(descriptor)
+// descriptor gives the descriptor of a stream; *os.File is one. File.Fd is left alone: it may switch deadlines off.
+func descriptor(stream any) (int, bool) {
+	f, ok := stream.(syscall.Conn)
 	if !ok {
 		return 0, false
 	}
-	fd := int(d.Fd())
-	return fd, term.IsTerminal(fd)
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	fd := -1
+	if err := raw.Control(func(d uintptr) { fd = int(d) }); err != nil {
+		return 0, false
+	}
+	return fd, true
+}
+
+// isTerminal reports whether a stream is one, and its descriptor.
+func isTerminal(stream any) (int, bool) {
+	fd, ok := descriptor(stream)
+	return fd, ok && term.IsTerminal(fd)
 }
 
 // terminal looks at standard output. Colours are for terminals only, and never with NO_COLOR or TERM=dumb.

@@ -69,6 +69,9 @@ func runeColumns(r rune) int {
 
 // fit cuts a clean text to a number of columns.
 func fit(text string, width int) string {
+	if width < 1 {
+		return ""
+	}
 	if columns(text) <= width {
 		return text
 	}
@@ -85,4 +88,32 @@ func fit(text string, width int) string {
 func pad(text string, width int) string {
 	text = fit(text, width)
 	return text + strings.Repeat(" ", max(0, width-columns(text)))
+}
+
+// fitStyled is fit for a text that may hold styles, which take no columns.
+func fitStyled(text string, width int) string {
+	if !strings.Contains(text, "\x1b") {
+		return fit(text, width)
+	}
+	var b strings.Builder
+	n, cut := 0, false
+	for len(text) > 0 {
+		if text[0] == 0x1b {
+			end := strings.IndexByte(text, 'm') + 1
+			if end == 0 {
+				break
+			}
+			b.WriteString(text[:end])
+			text = text[end:]
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(text)
+		if n += runeColumns(r); n <= width && !cut {
+			b.WriteRune(r)
+		} else {
+			cut = true // styles still end
+		}
+		text = text[size:]
+	}
+	return b.String()
 }
