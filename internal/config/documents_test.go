@@ -55,7 +55,7 @@ func example(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"encryption.key": sampleKey, "cluster.key": sampleKey, "bootstrap.key": sampleKey, "api.key": sampleKey, "nsq-auth-secret": "s3cret",
+		"encryption.key": sampleKey, "cluster.key": sampleKey, "bootstrap.key": sampleKey, "api.key": sampleKey, "nsq-auth-secret": "s3cret", "collector.headers": "X-Key=k",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			t.Fatal(err)

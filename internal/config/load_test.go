@@ -74,6 +74,7 @@ func TestStandaloneDefaultsMatchTheContract(t *testing.T) {
 			Succeeded: 7 * 24 * time.Hour, Failed: 30 * 24 * time.Hour,
 		},
 		Log:         Log{Level: slog.LevelInfo, Format: "text"},
+		Tracing:     Tracing{SampleRatio: 1},
 		Surfaces:    []string{"goodjob", "serendipity"},
 		Legacy:      Legacy{Zone: c.Legacy.Zone},
 		Serendipity: Serendipity{TokenLife: 30 * 24 * time.Hour},
