@@ -5,5 +5,5 @@
 // never came is a loss, a pair that came twice is a doubled run.
 //
 // Tests with separate servers run under "make test" only (TASKWEIR_TEST_MYSQL says that servers may be used), and start
-// their own: they stop and kill them. Tests of standalone need nothing but Go.
+// their own: they stop and kill them. Those that share a cluster are subtests of TestOnOneCluster. Tests of standalone need nothing but Go.
 package e2e

