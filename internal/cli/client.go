@@ -198,8 +198,8 @@ func (c *client) once(ctx context.Context, r request) ([]byte, error) {
 // errNoAnswer ends a request that takes too long.
 var errNoAnswer = fmt.Errorf("it took longer than %v", longest)
 
-// stream opens an answer that goes on for as long as somebody reads it. Whoever gets it closes it.
-func (c *client) stream(ctx context.Context, r request) (io.ReadCloser, error) {
+// stream opens an answer that goes on for as long as somebody reads it. Whoever gets its body closes it.
+func (c *client) stream(ctx context.Context, r request) (*http.Response, error) {
 	if err := c.credential(r); err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (c *client) stream(ctx context.Context, r request) (io.ReadCloser, error) {
 	case err != nil:
 		return nil, err
 	}
-	return resp.Body, nil
+	return resp, nil
 }
 
 // send sends a request and gives an answer that is 2xx, its body not yet read.

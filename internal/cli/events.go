@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +22,7 @@ type tail struct {
 	path   string
 	query  url.Values
 	after  string
-	types  []string // only these; empty: all
-	count  int      // end after this many; 0: never
+	count  int // end after this many; 0: never
 	shown  int
 	final  string // state in which the one task ended; "" for the whole stream
 	single bool   // of one task: the stream ends with it
@@ -32,13 +30,14 @@ type tail struct {
 
 func (p *program) events() *cobra.Command {
 	var queue, kind string
+	var types []string
 	t := &tail{program: p, path: "/v1/events"}
 	cmd := &cobra.Command{
 		Use: "events", Short: "Follow what happens to tasks, live", Args: cobra.ArbitraryArgs,
 		Long: `Prints every change of every task of the app as it happens, until Ctrl-C. A lost connection is taken up where it was; "reset" says that
 events may be missing before it.
 
-  taskweir events --queue mail --type failed --type retrying
+  taskweir events --queue mail --type failed,retrying
   taskweir events -o json | jq 'select(.error.code == "http_status")'`,
 	}
 	p.apiFlags(cmd)
@@ -46,14 +45,14 @@ events may be missing before it.
 	f := cmd.Flags()
 	f.StringVar(&queue, "queue", "", "only of this queue")
 	f.StringVar(&kind, "kind", "", "only of this kind")
-	f.StringArrayVar(&t.types, "type", nil, "only of this type: submitted, started, retrying, succeeded, failed, cancelled; may be repeated")
+	f.StringSliceVar(&types, "type", nil, "only of these types: submitted, started, retrying, succeeded, failed, cancelled")
 	f.StringVar(&t.after, "after", "", "begin after the event with this id (at most 10 minutes ago)")
 	f.IntVar(&t.count, "count", 0, "end after this many")
 	_ = cmd.RegisterFlagCompletionFunc("queue", p.complete(completeQueues))
 	_ = cmd.RegisterFlagCompletionFunc("kind", p.complete(completeKinds))
 	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"submitted", "started", "retrying", "succeeded", "failed", "cancelled"}, cobra.ShellCompDirectiveNoFileComp))
 	run := p.connected(func(ctx context.Context, c *client, _ []string) error {
-		t.client, t.query = c, p.parameters("queue", queue, "kind", kind)
+		t.client, t.query = c, p.parameters("queue", queue, "kind", kind, "type", strings.Join(types, ","))
 		return ignoreInterrupt(t.run(ctx))
 	})
 	cmd.RunE = func(c *cobra.Command, args []string) error {
@@ -88,17 +87,27 @@ func (p *program) taskEvents() *cobra.Command {
 }
 
 func (p *program) eventTicket() *cobra.Command {
-	return &cobra.Command{
+	var task string
+	cmd := &cobra.Command{
 		Use: "ticket", Short: "Make a ticket with which a browser opens one stream", Args: arguments(0, 0, ""),
-		Long: "Makes a ticket, which is good for one request within 60 s: a browser cannot send a key, it opens /v1/events?ticket=TICKET.",
-		RunE: p.connected(func(ctx context.Context, c *client, _ []string) error {
-			t, raw, err := fetch[apiv1.Ticket](ctx, c, post("/v1/events/tickets", p.withApp(nil), nil))
-			if err != nil || p.json() {
-				return p.rawUnless(err, raw)
-			}
-			return p.outcome(t.Ticket, "until "+p.instant(t.ExpiresAt))
-		}),
+		Long: "Makes a ticket, which is good for one stream within 60 s: a browser cannot send a key, it opens /v1/events?ticket=TICKET, or with\n--task the events or the log of that task.",
 	}
+	cmd.Flags().StringVar(&task, "task", "", "for the events or the log of this task (its id)")
+	cmd.RunE = p.connected(func(ctx context.Context, c *client, _ []string) error {
+		var body []byte
+		if task != "" {
+			if _, err := taskPath(task); err != nil {
+				return err
+			}
+			body = []byte(`{"task":"` + task + `"}`)
+		}
+		t, raw, err := fetch[apiv1.Ticket](ctx, c, post("/v1/events/tickets", p.withApp(nil), body))
+		if err != nil || p.json() {
+			return p.rawUnless(err, raw)
+		}
+		return p.outcome(t.Ticket, "until "+p.instant(t.ExpiresAt))
+	})
+	return cmd
 }
 
 // ignoreInterrupt makes Ctrl-C the proper end of what only looks on.
@@ -155,12 +164,12 @@ func (t *tail) ended(ctx context.Context) (bool, error) {
 
 // connection reads one connection to its end, and reports whether it was opened.
 func (t *tail) connection(ctx context.Context) (heard bool, err error) {
-	body, err := t.client.stream(ctx, request{method: http.MethodGet, path: t.path, query: t.query, after: t.after})
+	resp, err := t.client.stream(ctx, request{method: http.MethodGet, path: t.path, query: t.query, after: t.after})
 	if err != nil {
 		return false, err
 	}
-	defer body.Close()
-	r := newEventReader(body)
+	defer resp.Body.Close()
+	r := newEventReader(resp.Body)
 	for {
 		data, err := r.next()
 		if err != nil {
@@ -184,13 +193,11 @@ func (t *tail) tell(data []byte) error {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return fmt.Errorf("read an event of %s: %w", t.path, err)
 	}
-	if len(t.types) == 0 || slices.Contains(t.types, e.Type) || e.Type == apiv1.EventReset {
-		if err := t.print(&e, data); err != nil {
-			return err
-		}
-		if t.shown++; t.shown == t.count {
-			return errEnough
-		}
+	if err := t.print(&e, data); err != nil {
+		return err
+	}
+	if t.shown++; t.shown == t.count {
+		return errEnough
 	}
 	if t.single && apiv1.Final(e.State) {
 		t.final = e.State

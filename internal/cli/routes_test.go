@@ -77,16 +77,19 @@ var commandOf = map[string][]string{
 	"GET /v1/bulk/{id}":                     {"bulk get 7 --app=a", "bulk watch 7"},
 	"POST /v1/bulk/{id}/stop":               {"bulk stop 7 --app=a"},
 	"GET /v1/audit":                         {"audit --app=a --from=2026-01-01T00:00:00Z --to=2026-01-02T00:00:00Z --action=app.update --target=t --key=5 --limit=5 --cursor=c"},
-	"GET /v1/events":                        {"events --app=a --queue=q --kind=k --count=1"},
-	"POST /v1/events/tickets":               {"events ticket --app=a"},
+	"GET /v1/events":                        {"events --app=a --queue=q --kind=k --type=failed,retrying --count=1"},
+	"POST /v1/events/tickets":               {"events ticket --app=a --task=7", "events ticket"},
 }
 
 // withoutCommand are routes, and parameters as "route parameter", that the command line does not use, each for a reason.
 var withoutCommand = map[string]string{
-	"GET /v1/tasks ids":                "tasks watch uses it; tasks get asks one by one, which shows verdicts",
-	"POST /v1/tasks/{id}/retry force":  "the command says it in the body",
-	"GET /v1/events ticket":            "is for browsers, which cannot send a key",
-	"GET /v1/tasks/{id}/events ticket": "is for browsers, which cannot send a key",
+	"GET /v1/tasks ids":                     "tasks watch uses it; tasks get asks one by one, which shows verdicts",
+	"POST /v1/tasks/{id}/retry force":       "the command says it in the body",
+	"GET /v1/tasks/{id}/log ticket":         "is for browsers, which cannot send a key",
+	"GET /v1/events lastEventId":            "is sent as the header Last-Event-ID",
+	"GET /v1/tasks/{id}/events lastEventId": "is sent as the header Last-Event-ID",
+	"GET /v1/events ticket":                 "is for browsers, which cannot send a key",
+	"GET /v1/tasks/{id}/events ticket":      "is for browsers, which cannot send a key",
 }
 
 // recorder answers everything and keeps what was asked.
@@ -111,6 +114,8 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/events"):
 		_, _ = io.WriteString(w, ": hello\n\nid: 1.1\nevent: succeeded\ndata: {\"type\":\"succeeded\",\"task\":\"7\",\"state\":\"succeeded\"}\n\n")
+	case strings.HasSuffix(req.URL.Path, "/log"):
+		w.Header().Set("Taskweir-Attempt", "21")
 	case req.URL.Path == "/v1/tasks/batch":
 		_, _ = io.WriteString(w, `{"items":[{"task":`+task+`}]}`)
 	case req.URL.Query().Has("ids"):

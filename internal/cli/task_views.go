@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -117,78 +116,4 @@ func (p *program) completion(f *completeFlags, changed func(string) bool) ([]byt
 		return nil, err
 	}
 	return append(append(append(body[:len(body)-1], `,"result":`...), result...), '}'), nil
-}
-
-func (p *program) taskLog() *cobra.Command {
-	var follow bool
-	var attempt, from string
-	cmd := &cobra.Command{
-		Use: "log ID", Short: "Print a task's output, with -f as it comes", Args: arguments(1, 1, "an id"),
-		Long: "Prints the output of the newest attempt, or of the one that --attempt names. What is not printable is printed as it is when standard\noutput is no terminal, and left out when it is one.",
-	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the running attempt writes, until it ends")
-	cmd.Flags().StringVar(&attempt, "attempt", "", "id of the attempt (default: the newest)")
-	cmd.Flags().StringVar(&from, "from", "", "begin at this byte of the output")
-	cmd.RunE = p.connected(func(ctx context.Context, c *client, args []string) error {
-		path, err := taskPath(args[0])
-		if err != nil {
-			return err
-		}
-		q := p.parameters("attempt", attempt, "from", from)
-		if follow {
-			q.Set("follow", "true")
-		}
-		return p.printLog(ctx, c, args[0], path+"/log", q, follow)
-	})
-	return cmd
-}
-
-func (p *program) printLog(ctx context.Context, c *client, id, path string, q url.Values, follow bool) error {
-	if !follow {
-		raw, err := c.call(ctx, get(path, q))
-		switch {
-		case err != nil:
-			return err
-		case p.json():
-			return p.printJSON(map[string]string{"id": id, "log": string(raw)})
-		}
-		return p.writeLog(raw)
-	}
-	body, err := c.stream(ctx, get(path, q))
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	chunk := make([]byte, 32<<10)
-	for {
-		n, err := body.Read(chunk)
-		if n > 0 {
-			var werr error
-			if p.json() {
-				werr = p.printJSON(map[string]string{"id": id, "log": string(chunk[:n])})
-			} else {
-				werr = p.writeLog(chunk[:n])
-			}
-			if werr != nil {
-				return werr
-			}
-		}
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return &unreachable{c.base, err}
-		}
-	}
-}
-
-// writeLog prints output: as it is into pipes and files, without control sequences on a terminal, which it could steer.
-func (p *program) writeLog(raw []byte) error {
-	if p.terminal().is {
-		raw = []byte(printableLines(string(raw)))
-	}
-	_, err := p.Out.Write(raw)
-	return err
 }
