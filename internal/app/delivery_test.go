@@ -144,6 +144,7 @@ func TestAnAttemptOutlivesEveryProcess(t *testing.T) {
 
 // TestAnAttemptThatNobodyCompletes is tried again by the task's policy, and what it sent can be looked at.
 func TestAnAttemptThatNobodyCompletes(t *testing.T) {
+	t.Parallel()
 	var calls atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if calls.Add(1) == 1 {
@@ -173,6 +174,7 @@ func TestAnAttemptThatNobodyCompletes(t *testing.T) {
 }
 
 func TestTestCallback(t *testing.T) {
+	t.Parallel()
 	var secret atomic.Value
 	mode := "verifies"
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -235,6 +237,7 @@ func TestTestCallback(t *testing.T) {
 // TestADeadEndpointDelaysOnlyItsOwnTasks: with a quarter of the slots that its tasks would take, the others go on at once; its own are
 // postponed without using a retry, and are done when it is back.
 func TestADeadEndpointDelaysOnlyItsOwnTasks(t *testing.T) {
+	t.Parallel()
 	var dead atomic.Bool
 	dead.Store(true)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -120,6 +120,7 @@ func TestDemoShowsThreeTasksToTheirEnd(t *testing.T) {
 }
 
 func TestARestartGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, err := tryStandalone(t, dir, "TASKWEIR_DRAIN_TIME=100ms")
 	if err != nil {
@@ -229,6 +230,7 @@ func TestServeEndsWhenItsStartedFunctionReturns(t *testing.T) {
 }
 
 func TestAPausedAppWaitsWithoutUsingAttempts(t *testing.T) {
+	t.Parallel()
 	a := newStandalone(t, t.TempDir())
 	var apps apiv1.List[apiv1.App]
 	if status := a.call(t, "GET", "/v1/apps", "", &apps); status != http.StatusOK || len(apps.Items) != 2 || apps.Items[0].Name != "default" {

@@ -72,7 +72,9 @@ func TestBatchesOfAnySizeArriveWhole(t *testing.T) {
 }
 
 func TestRequeueComesBackAfterItsDelay(t *testing.T) {
+	t.Parallel()
 	environments(t, func(t *testing.T, nsqd []string) {
+		t.Parallel()
 		b, l := open(t, nsqd, nil), lane()
 		_, got := b.consume(t, l, 1)
 		b.publish(t, l, bell(l, 1))
@@ -188,7 +190,9 @@ func TestCloseHandsBackWhatWasNotAnswered(t *testing.T) {
 }
 
 func TestReconnectGoesOn(t *testing.T) {
+	t.Parallel()
 	environments(t, func(t *testing.T, nsqd []string) {
+		t.Parallel()
 		b, l := open(t, nsqd, nil), lane()
 		in, got := b.consume(t, l, 8)
 		b.warm(t, l, got, 1)

@@ -19,12 +19,16 @@ import (
 	"github.com/taskweir/taskweir/internal/nsqbus"
 	"github.com/taskweir/taskweir/internal/nsqembed"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/internal/worker"
 )
 
 // nsqd asks nsqlookupd over HTTP with a client that it never closes; with both in this process its kept-alive connections
 // remain. That the directory closes its own is tested by TestDirectoryClosesItsConnections.
 func TestMain(m *testing.M) {
+	if err := testkit.AtOnce(4); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreAnyFunction("net/http.(*conn).serve"))
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,39 +67,68 @@ func TestLookAndAnswer(t *testing.T) {
 			}
 			return nil
 		})
-		got, err := mine.Look(t.Context(), w, 7, 3)
+		got, err := lookOn(t, mine, w, 7, 3)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		if got, err = mine.Look(t.Context(), w, 8, 3); err != nil || !got.Gone {
+		if got, err = lookOn(t, mine, w, 8, 3); err != nil || !got.Gone {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		if got, err = mine.Look(t.Context(), w, 9, 1); err != nil || len(got.Goroutines) != 4 {
+		if got, err = lookOn(t, mine, w, 9, 1); err != nil || len(got.Goroutines) != 4 {
 			t.Fatalf("%d goroutines, %v", len(got.Goroutines), err)
 		}
 		// Nobody answers: one second, no longer, for one and for many; beyond the bound at once.
-		start := time.Now()
-		var wg sync.WaitGroup
-		for range 40 {
-			wg.Go(func() {
-				if _, err := mine.Look(t.Context(), w+1, 7, 3); !errors.Is(err, rdb.ErrSilent) {
-					t.Errorf("%v", err)
-				}
-			})
-		}
-		wg.Wait()
-		if d := time.Since(start); d < 900*time.Millisecond || d > 2*time.Second {
-			t.Errorf("silence took %v", d)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-		defer cancel()
-		if _, err := mine.Look(ctx, w+1, 7, 3); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("the caller's end: %v", err)
-		}
-		if _, err := mine.Look(t.Context(), w, 7, 3); err != nil {
+		eventually(t, "many looks into the silence end together", func() bool { return silence(t, mine, w+1) })
+		eventually(t, "the caller's end is the look's", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			defer cancel()
+			_, err := mine.Look(ctx, w+1, 7, 3)
+			if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, rdb.ErrGone) {
+				t.Fatalf("the caller's end: %v", err)
+			}
+			return !errors.Is(err, rdb.ErrGone)
+		})
+		if _, err := lookOn(t, mine, w, 7, 3); err != nil {
 			t.Errorf("after all that: %v", err)
 		}
 	})
+}
+
+// lookOn looks until Redis is there: on a machine that stands still for a moment, a client gives it up for a second.
+func lookOn(t *testing.T, c *rdb.Client, worker, id int64, epoch int32) (d task.LiveDetail, err error) {
+	t.Helper()
+	eventually(t, "Redis answers", func() bool {
+		d, err = c.Look(t.Context(), worker, id, epoch)
+		return !errors.Is(err, rdb.ErrGone)
+	})
+	return d, err
+}
+
+// silence lets many look at a worker that does not answer. It is false when Redis was given up meanwhile.
+func silence(t *testing.T, c *rdb.Client, worker int64) bool {
+	t.Helper()
+	var gone atomic.Bool
+	var all sync.WaitGroup
+	start := time.Now()
+	for range 40 {
+		all.Go(func() {
+			_, err := c.Look(t.Context(), worker, 7, 3)
+			switch {
+			case errors.Is(err, rdb.ErrGone):
+				gone.Store(true)
+			case !errors.Is(err, rdb.ErrSilent):
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	all.Wait()
+	if gone.Load() {
+		return false
+	}
+	if d := time.Since(start); d < 900*time.Millisecond || d > 2*time.Second {
+		t.Errorf("silence took %v", d)
+	}
+	return true
 }
 
 func TestLookWithoutRedis(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/taskweir/taskweir/internal/redisembed"
 	"github.com/taskweir/taskweir/internal/scheduler"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/internal/worker"
 )
 
@@ -29,7 +30,12 @@ var (
 
 const variable = "TASKWEIR_TEST_REDIS"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := testkit.AtOnce(4); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // each runs f on an embedded Redis and, when there is one, on a real one.
 func each(t *testing.T, f func(t *testing.T, url string)) {
@@ -120,6 +126,7 @@ func TestLiveView(t *testing.T) {
 
 // A view that outlives its process ends by itself; one whose process lives does not, however long its tasks run.
 func TestLiveViewEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 20 s")
 	}
@@ -225,6 +232,7 @@ func TestSignals(t *testing.T) {
 }
 
 func TestWitness(t *testing.T) {
+	t.Parallel()
 	s, err := redisembed.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -284,6 +292,7 @@ func TestNonces(t *testing.T) {
 // Redis stops and comes back empty on the same address: every use keeps its promise meanwhile, nobody waits, and
 // everything recovers by itself.
 func TestRedisGoesAndComesBack(t *testing.T) {
+	t.Parallel()
 	s, err := redisembed.Start()
 	if err != nil {
 		t.Fatal(err)

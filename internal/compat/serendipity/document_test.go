@@ -328,6 +328,7 @@ func TestACallbacksHeadersAreNoToken(t *testing.T) {
 
 // A secret that was replaced signs requests for as long as was said, to the moment; without that it has ended.
 func TestReplacedSecrets(t *testing.T) {
+	t.Parallel()
 	a := newStandalone(t, nil)
 	s := newShop(t, a.URL()+"/serendipity", "")
 	ask := func() int { t.Helper(); return s.send("GET", "/task/detail?coroutine_id=5", "", s.token).status }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"github.com/taskweir/taskweir/internal/app"
 	"github.com/taskweir/taskweir/internal/config"
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/internal/worker"
 	"go.uber.org/goleak"
 	"io"
@@ -27,6 +28,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if err := testkit.AtOnce(3); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
 }
 

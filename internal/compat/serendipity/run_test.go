@@ -48,7 +48,7 @@ func TestContent(t *testing.T) {
 
 // A run that fails is tried again step × n seconds after its end, whatever the status of the answer, until the retries are over.
 func TestRetriesAreLinear(t *testing.T) {
-	s := newShop(t, newStandalone(t, nil).URL()+"/serendipity", `"step":1,"retryTotal":3`)
+	t.Parallel()
 	type end struct {
 		status int
 		body   string
@@ -58,6 +58,8 @@ func TestRetriesAreLinear(t *testing.T) {
 		"loses": {{200, "a"}, {404, "b"}, {503, "c"}, {200, strings.Repeat("长", 300)}},
 	} {
 		t.Run(no, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, newStandalone(t, nil).URL()+"/serendipity", `"step":1,"retryTotal":3`)
 			s.answers(func(n int, _ string) (int, string) {
 				e := answers[min(n, len(answers))-1]
 				return e.status, e.body
@@ -91,6 +93,7 @@ func TestRetriesAreLinear(t *testing.T) {
 
 // A run has its time to the millisecond; one that takes longer is broken off, and tried again like one that failed.
 func TestTimeouts(t *testing.T) {
+	t.Parallel()
 	s := newShop(t, newStandalone(t, nil).URL()+"/serendipity", `"step":1,"retryTotal":1`)
 	s.answers(never)
 	id := s.create(plain("slow", 230))
@@ -106,6 +109,7 @@ func TestTimeouts(t *testing.T) {
 }
 
 func TestStepsOfAnApp(t *testing.T) {
+	t.Parallel()
 	a := newStandalone(t, nil)
 	for fields, want := range map[string][2]int{"": {5, 5}, `"step":0`: {5, 5}, `"step":"7","retryTotal":"0"`: {7, 0}, `"step":3600,"retryTotal":10`: {3600, 10}} {
 		s := newShop(t, a.URL()+"/serendipity", fields)
@@ -238,6 +242,7 @@ func (s stubborn) Run(ctx context.Context, j worker.Job) task.Result { return s.
 // A handler that does not end is not said to be killed; and a class that is mapped is run by its handler, whose progress is
 // seen and whose result is POSTed, until the receiver says success.
 func TestClassesAndHandlers(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	deaf := stubborn{"deaf.job", func(context.Context, worker.Job) task.Result {
 		<-release
@@ -340,6 +345,7 @@ func TestPublish(t *testing.T) {
 
 // The same scenario leaves the same task as /v1, but for ids and instants.
 func TestRowsAreThoseOfV1(t *testing.T) {
+	t.Parallel()
 	a := newStandalone(t, nil)
 	s := newShop(t, a.URL()+"/serendipity", `"step":1,"retryTotal":1`)
 	native := func(no, more string) int64 {
@@ -430,6 +436,7 @@ func blurred(v any) string {
 
 // Without Redis nothing is unknown that the database knows: that the run runs, and for how long.
 func TestWithoutALiveView(t *testing.T) {
+	t.Parallel()
 	a := newStandalone(t, []string{"TASKWEIR_REDIS_URL=redis://127.0.0.1:1/"})
 	s := newShop(t, a.URL()+"/serendipity", "")
 	s.answers(never)
