@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -83,10 +85,10 @@ func TestTheKeyIsInNoText(t *testing.T) {
 	})
 	refused.core.authorize = c.core.authorize
 	_, unauthorized := refused.Get(t.Context(), 1)
-	var log strings.Builder
-	logger := slog.New(slog.NewJSONHandler(&log, nil))
+	var logged strings.Builder
+	logger := slog.New(slog.NewJSONHandler(&logged, nil))
 	logger.Info("x", "client", c, "queues", c.Queues, "gone", gone, "unauthorized", unauthorized)
-	text := log.String() + fmt.Sprintf("%v %+v %#v %s %v %+v %#v %+v %#v", c, c, c, c, c.Queues, c.Queues, c.core, gone, unauthorized)
+	text := logged.String() + fmt.Sprintf("%v %+v %#v %s %v %+v %#v %+v %#v", c, c, c, c, c.Queues, c.Queues, c.core, gone, unauthorized)
 	if raw, err := json.Marshal(c); err == nil {
 		text += string(raw)
 	}
@@ -119,7 +121,7 @@ func TestNewChecksWhatItGets(t *testing.T) {
 
 // An http.Client of the caller brings its TLS; it is not changed, and its timeout does not cut long waits.
 func TestOwnHTTPClient(t *testing.T) {
-	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.UserAgent() != "billing/2 "+agent {
 			t.Errorf("user agent %q", r.UserAgent())
 		}
@@ -128,6 +130,8 @@ func TestOwnHTTPClient(t *testing.T) {
 		}
 		_, _ = w.Write((&apiv1.Task{ID: 9, State: "succeeded"}).AppendJSON(nil))
 	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // one handshake is meant to fail
+	srv.StartTLS()
 	defer srv.Close()
 	plain, err := New(srv.URL, "k", WithRetry(RetryPolicy{Tries: 3}))
 	if err != nil {
