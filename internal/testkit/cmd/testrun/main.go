@@ -28,7 +28,7 @@ func main() {
 	flag.DurationVar(&o.timeout, "timeout", 5*time.Minute, "go test's limit for one package")
 	flag.StringVar(&o.run, "run", "", "go test's -run")
 	flag.BoolVar(&o.noRace, "no-race", false, "without the race detector")
-	flag.IntVar(&o.parallel, "p", 2, "packages at once")
+	flag.IntVar(&o.parallel, "p", 3, "packages at once; most of them wait most of the time")
 	flag.Parse()
 	if o.packages = flag.Args(); len(o.packages) == 0 {
 		o.packages = []string{"./..."}
