@@ -218,7 +218,8 @@ func TestGoWorkerInFifteenLines(t *testing.T) {
 		t.Errorf("the fifteen lines are %d", n)
 	}
 	hello := p.terminal(t, dir, "bin/hello", addr, strings.NewReplacer(), "TASKWEIR_HTTP_ADDR="+addr)
-	out, err := p.bash(t.Context(), dir, nil, "for i in 1 2 3 4 5; do "+strings.TrimSpace(p.typed[0])+" && exit; sleep 1; done; exit 1")
+	p.known(t, dir, "hello")
+	out, err := p.bash(t.Context(), dir, nil, p.typed[0])
 	if err != nil || !strings.Contains(out, "Hello, Ada!") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -267,6 +268,15 @@ func (p *goPage) operate(t *testing.T, dir string, changes *strings.Replacer, en
 	}
 }
 
+// known waits until a worker has made a kind known, as a reader has done by the time that the next command is typed.
+func (p *goPage) known(t *testing.T, dir, kind string, env ...string) {
+	t.Helper()
+	eventually(t, 10*time.Second, "the kind "+kind+" is known", func() bool {
+		out, err := p.bash(t.Context(), dir, env, "taskweir kinds list")
+		return err == nil && strings.Contains(out, kind)
+	})
+}
+
 // TestGoWorkersOnAStandalone plays the page as its reader does.
 func TestGoWorkersOnAStandalone(t *testing.T) {
 	t.Parallel()
@@ -275,6 +285,7 @@ func TestGoWorkersOnAStandalone(t *testing.T) {
 	changes := strings.NewReplacer("127.0.0.1:8080", api, "127.0.0.1:8090", service)
 	worker := p.terminal(t, dir, "bin/worker", api, changes, "TASKWEIR_HTTP_ADDR="+api)
 	p.service(t, dir, service, changes)
+	p.known(t, dir, "invoice.render")
 	p.operate(t, dir, changes)
 	stops(t, worker)
 }
@@ -295,10 +306,7 @@ func TestGoWorkersOnACluster(t *testing.T) {
 	env := []string{"TASKWEIR_URL=" + c.BaseURL, "TASKWEIR_API_KEY=" + c.Keys.Bootstrap}
 	changes := strings.NewReplacer("127.0.0.1:8090", service)
 	p.process(t, dir, "bin/service", service, "exec bin/service", append(env, "SHOP_ADDR="+service)...)
-	eventually(t, 10*time.Second, "the worker's kinds are known", func() bool {
-		out, err := c.CLI(t.Context(), "kinds", "list")
-		return err == nil && strings.Contains(out, "invoice.render")
-	})
+	p.known(t, dir, "invoice.render", env...)
 	p.operate(t, dir, changes, env...)
 	stops(t, worker)
 }
