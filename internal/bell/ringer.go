@@ -126,7 +126,7 @@ func (r *Ringer) admit(b task.Rung, nowMicros int64) verdict {
 		return kept
 	}
 	switch {
-	case !known || !r.running || r.count >= maxHeld:
+	case b.Limited || !known || !r.running || r.count >= maxHeld:
 		return left
 	case r.o.Skip != nil && r.o.Skip(b.AppID):
 		return left

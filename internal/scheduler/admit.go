@@ -15,11 +15,14 @@ const (
 	rescanPages = 32
 )
 
-// admit says how many of n tasks of an app may be rung in a lane now: all or none of them as long as no limit counts tasks.
-// It is the one place for pauses, rates and concurrency: what may not run is not rung, so nothing spins and no attempt is
-// used.
+// admit says whether n tasks of an app may be rung in a lane now: n, or 0. It is the one place for pauses, rates and concurrency of
+// queues and apps (those of keys: limitsOfBell): what may not run is not rung, so nothing spins and no attempt is used. Of a bell that holds
+// more than limits have room for the claim takes what there is room for.
 func (p *loop) admit(l *laneState, app int32, n int) int {
 	if l.lane.Paused || p.apps[app].Paused || l.full(app) {
+		return 0
+	}
+	if of, any := p.s.limits.of(l.lane.Queue, app, 0); any && p.s.limits.room(of, time.Now()) == 0 {
 		return 0
 	}
 	return n
@@ -60,9 +63,21 @@ func (p *loop) fill(ctx context.Context, l *laneState, now time.Time) error {
 		if l.unclaimed > 0 && l.unclaimed+n > w {
 			return nil
 		}
+		of, limited := p.limitsOfBell(l, &a.ahead[0].Bell)
+		room := n
+		if limited {
+			if room = p.s.limits.room(of, now); room == 0 {
+				l.dequeue(a) // its key waits: the sweep finds it when there is room
+				continue
+			}
+		}
 		r := l.dequeue(a)
-		l.drr.charge(id, n)
-		l.track(&rungBell{bell: r.Bell, n: n, pressing: true, rungAt: now})
+		l.drr.charge(id, min(n, room))
+		rung := &rungBell{bell: r.Bell, n: n, pressing: true, rungAt: now}
+		if limited {
+			rung.hold(of, room)
+		}
+		l.track(rung)
 		batch, refused = append(batch, r), 0
 	}
 	return nil
@@ -90,6 +105,9 @@ func (p *loop) weight(app int32) int { return max(1, p.apps[app].Weight) }
 func (p *loop) readAhead(ctx context.Context, l *laneState, a *appState, want int) (bool, error) {
 	if a.tail && !a.look {
 		return false, nil
+	}
+	if l.kind.Flows() {
+		return p.sweep(ctx, l, a, want)
 	}
 	a.look = false
 	after := a.cursor
@@ -152,7 +170,7 @@ func (p *loop) takeIn(l *laneState, a *appState, bells []task.Bell) {
 // reads is bounded by what is rung and by stragglers, not by the backlog. It does not read on where the backlog is deep, so
 // that no more is held in memory than about to be rung.
 func (p *loop) rescan(ctx context.Context, l *laneState, a *appState, now time.Time) error {
-	if now.Before(a.rescan) || p.admit(l, a.id, 1) == 0 {
+	if l.kind.Flows() || now.Before(a.rescan) || p.admit(l, a.id, 1) == 0 {
 		return nil
 	}
 	begin := time.Now()

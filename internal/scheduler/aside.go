@@ -86,7 +86,7 @@ func (l *laneState) anyHalfFull() bool {
 
 // findStuck sets aside what stays although slots are free. A bell that is taken bit by bit does not stay.
 func (l *laneState) findStuck(now time.Time, least, most time.Duration) {
-	if l.freeFrom.IsZero() || l.kind == task.ShellBell { // free slots say nothing of those for commands
+	if l.freeFrom.IsZero() || l.kind.Shell() { // free slots say nothing of those for commands
 		return
 	}
 	interval := reringInterval(least, most, l.window(now), l.rate(now))
@@ -94,7 +94,7 @@ func (l *laneState) findStuck(now time.Time, least, most time.Duration) {
 		return
 	}
 	for _, r := range l.rung {
-		if r.aside == notAside && !r.pressing && !r.failed && !r.direct && l.freeTo.Sub(r.rungAt) >= interval {
+		if r.aside == notAside && !r.pressing && !r.failed && !r.direct && !r.limited() && l.freeTo.Sub(r.rungAt) >= interval {
 			l.setAside(r, stuck)
 		}
 	}
@@ -143,6 +143,16 @@ func (l *laneState) leave(now time.Time, app int32) {
 		}
 		l.drr.deactivate(app)
 		delete(l.apps, app)
+	}
+}
+
+// leaveAll forgets everything of a lane that was paused, as leave does.
+func (l *laneState) leaveAll(now time.Time) {
+	for app := range l.apps {
+		l.leave(now, app)
+	}
+	for _, r := range l.rung {
+		l.forget(now, r, false)
 	}
 }
 

@@ -83,7 +83,7 @@ func (l *laneState) hastyAgain(r *rungBell, now time.Time) bool {
 	if !now.Before(l.hasteTill) || r.aside == parked {
 		return false
 	}
-	if l.kind != task.ShellBell && l.freeFrom.IsZero() {
+	if !l.kind.Shell() && l.freeFrom.IsZero() {
 		return false // nobody could take it; of the slots for commands it is not known
 	}
 	return r.mayHaste(now)

@@ -88,6 +88,9 @@ func (a *lookAhead) ringFirst(key laneKey, rungs []task.Rung) int {
 	}
 	first, n, tasks := 0, 0, 0
 	for n < len(rungs) && rungs[n].AppID == rungs[0].AppID && !views.apps[rungs[n].AppID].Paused {
+		if _, limited := a.s.limits.of(lane.Queue, rungs[n].AppID, rungs[n].Flow); limited {
+			break
+		}
 		k := len(rungs[n].TaskIDs)
 		if n > 0 && tasks+k > room {
 			break
@@ -97,6 +100,9 @@ func (a *lookAhead) ringFirst(key laneKey, rungs []task.Rung) int {
 		if tasks <= firstTasks || first == 0 {
 			first = n
 		}
+	}
+	if n == 0 {
+		return 0
 	}
 	a.s.loop.took(key, tasks)
 	a.send(lane, rungs[:first])

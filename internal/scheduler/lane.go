@@ -70,6 +70,9 @@ type appState struct {
 	minDue int64          // earliest due time as of the last look
 	look   bool           // the last look says that something is due: read
 	rescan time.Time      // next read from the start
+
+	flowAt  int64     // in a lane of flows: the last flow that the sweep looked at …
+	sweepAt time.Time // … and when it goes on
 }
 
 // rungBell is a bell that was rung, by this scheduler or by its writer, and is not claimed.
@@ -88,6 +91,9 @@ type rungBell struct {
 
 	hasty   int       // times rung again in haste …
 	hastyAt time.Time // … the last of them
+
+	limits limitsOf // under which it was rung
+	quota  int      // tasks that count there
 }
 
 func newLaneState(l task.Lane, kind task.BellKind) *laneState {
@@ -180,6 +186,7 @@ func (l *laneState) forget(now time.Time, r *rungBell, claimed bool) {
 	}
 	delete(l.rung, r.bell.ID)
 	l.count(r, -r.n)
+	r.unhold()
 	if claimed {
 		l.meter.add(now, r.n)
 	}

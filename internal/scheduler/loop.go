@@ -84,13 +84,20 @@ func (p *loop) tick(ctx context.Context) (time.Duration, error) {
 	p.gen = p.s.o.Publisher.Generation()
 	p.refreshViews()
 	p.takeInbox(time.Now())
+	p.pollLimited(time.Now())
 	if err := p.pollAll(ctx, time.Now()); err != nil {
 		return 0, err
 	}
 	if err := p.look(ctx); err != nil {
 		return 0, err
 	}
-	for _, l := range p.lanes {
+	if err := p.hearLimits(ctx, time.Now()); err != nil {
+		return 0, err
+	}
+	if err := p.s.limits.count(ctx, time.Now()); err != nil {
+		return 0, err
+	}
+	for _, l := range p.laneOrder() {
 		if err := p.serve(ctx, l); err != nil {
 			return 0, err
 		}
@@ -137,7 +144,7 @@ func (p *loop) room(key laneKey) int {
 		return 0
 	}
 	workers := p.s.view.workers.Load()
-	if key.kind == task.ShellBell {
+	if key.kind.Shell() {
 		return windowSize(workers.shellSlots(lane.Queue), 0)
 	}
 	return windowSize(workers.slots(lane.Queue), workers.rate[key.id])
@@ -168,6 +175,9 @@ func (p *loop) refreshViews() {
 	p.views, p.workers, p.apps = views, workers, views.apps
 	for key, l := range p.lanes {
 		if lane, ok := views.lanes[key.id]; ok {
+			if lane.Paused && !l.lane.Paused {
+				l.leaveAll(now)
+			}
 			l.lane = lane
 		}
 		p.measureWorkers(l)
@@ -191,7 +201,7 @@ func newlyPaused(was, is map[int32]task.App) (out []int32) {
 }
 
 func (p *loop) measureWorkers(l *laneState) {
-	if l.kind == task.ShellBell {
+	if l.kind.Shell() {
 		l.slots = p.workers.shellSlots(l.lane.Queue)
 		return
 	}
@@ -230,8 +240,8 @@ func (p *loop) takeInbox(now time.Time) {
 	for _, j := range rung {
 		if l := p.lane(keyOf(j.rungs[0].Bell)); l != nil {
 			for _, r := range j.rungs {
-				if p.apps[r.AppID].Paused {
-					continue // read again when the app goes on
+				if p.apps[r.AppID].Paused || l.lane.Paused {
+					continue // read again when it goes on
 				}
 				l.track(&rungBell{bell: r.Bell, n: len(r.TaskIDs), pressing: true, rungAt: now})
 			}
@@ -472,6 +482,14 @@ func (p *loop) wait(now time.Time) time.Duration {
 		if !l.stalled.IsZero() && now.Before(l.stalled) {
 			next = earlier(next, l.stalled)
 		}
+		for _, a := range l.apps {
+			if l.kind.Flows() && a.look && !l.lane.Paused && l.unclaimed < l.window(now) && a.sweepAt.After(now) {
+				next = earlier(next, a.sweepAt)
+			}
+		}
+	}
+	if at := p.s.limits.freeAt; !at.IsZero() {
+		next = earlier(next, at)
 	}
 	return max(pollMin, next.Sub(now))
 }

@@ -47,6 +47,8 @@ type Intervals struct {
 	Query      time.Duration // most time one read may take; 3 s
 	AuditWalk  time.Duration // one audit of all tasks; 10 min
 	PurgeKeys  time.Duration // 10 s
+	// AuditLimits is between two looks whether limits count what runs; 30 s.
+	AuditLimits time.Duration
 }
 
 func (i *Intervals) setDefaults() {
@@ -59,6 +61,7 @@ func (i *Intervals) setDefaults() {
 		{&i.Expire, 500 * time.Millisecond}, {&i.Rescue, time.Second}, {&i.DeadAfter, 12 * time.Second},
 		{&i.Rering, 2 * time.Second}, {&i.ReringMax, 5 * time.Minute}, {&i.Publish, 2 * time.Second}, {&i.Query, 3 * time.Second},
 		{&i.AuditWalk, 10 * time.Minute}, {&i.PurgeKeys, 10 * time.Second},
+		{&i.AuditLimits, 30 * time.Second},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value

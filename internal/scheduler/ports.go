@@ -37,6 +37,18 @@ type Store interface {
 	DuePairs(ctx context.Context) ([]task.LaneApp, error)
 	// DueBells lists start bells of one kind of a pair that are due by now, after a position, in (due_at, id) order.
 	DueBells(ctx context.Context, laneID, appID int32, kind task.BellKind, now int64, after task.BellAfter, limit int) ([]task.Bell, error)
+	// DueFlows lists flows of a pair that have start bells of a kind, each with the earliest due time, by flow, behind a flow. Its
+	// cost grows with the flows that it gives, not with bells.
+	DueFlows(ctx context.Context, laneID, appID int32, kind task.BellKind, after int64, limit int) ([]task.FlowDue, error)
+	// FlowBells lists the first bells of flows that are due by now, at most as many of each as is wanted.
+	FlowBells(ctx context.Context, laneID, appID int32, kind task.BellKind, now int64, wants []task.FlowWant) ([]task.Bell, error)
+	// LimitsSince lists limits that were set, changed or ended (Idle) after a version, 0: all, and the version that this is as of.
+	LimitsSince(ctx context.Context, since int64) ([]task.Limit, int64, error)
+	// LimitCounts tells how limits stand; those that are gone are left out.
+	LimitCounts(ctx context.Context, scopes []task.LimitScope) (map[task.LimitScope]task.LimitCount, error)
+	// AuditLimits counts up to limit limits of concurrency behind a scope anew, mends those that are off, and gives how many
+	// these were and where to go on; "": at the end.
+	AuditLimits(ctx context.Context, after task.LimitScope, limit int) (mended int, next task.LimitScope, err error)
 	// BellsLeft gives those of the ids that are still in the table, with how many tasks are left in each.
 	BellsLeft(ctx context.Context, ids []int64) (map[int64]int, error)
 	// Rungs reads what a message needs of the bells' tasks: bodies up to task.MaxInlineBody; tasks that do not wait in

@@ -107,6 +107,9 @@ func (p *loop) askLeft(ctx context.Context, asked []rungIn) error {
 	now := time.Now()
 	for _, x := range asked {
 		n, still := left[x.r.bell.ID]
+		if still && n < x.r.n && !x.r.limited() {
+			x.r.limits, _ = p.limitsOfBell(x.l, &x.r.bell) // set since it was rung
+		}
 		x.l.settle(now, x.r, n, still, p.s.o.Intervals.Rering)
 	}
 	return nil
@@ -119,6 +122,11 @@ func (l *laneState) settle(now time.Time, r *rungBell, n int, still bool, again 
 		l.taken += r.n
 		l.claimedAt = now
 		l.forget(now, r, true)
+	case n < r.n && r.limited():
+		l.taken += r.n - n
+		l.claimedAt = now
+		l.meter.add(now, r.n-n)
+		l.putBack(now, r, n)
 	case n < r.n:
 		l.taken += r.n - n
 		l.claimedAt = now
@@ -127,6 +135,17 @@ func (l *laneState) settle(now time.Time, r *rungBell, n int, still bool, again 
 		r.n, r.direct = n, false
 		r.rungAt, r.nextAt, r.interval = now, now.Add(again), 0 // somebody has it and takes it bit by bit
 	}
+}
+
+// putBack lets a bell that was rung under limits wait for its turn again, with what is left of it. Bells of flows are found by the sweep.
+func (l *laneState) putBack(now time.Time, r *rungBell, n int) {
+	l.forget(now, r, false)
+	if l.kind.Flows() {
+		return
+	}
+	b := r.bell
+	b.TaskIDs = b.TaskIDs[max(0, len(b.TaskIDs)-n):] // what was taken stood before what is left
+	l.enqueue(l.app(b.AppID), task.Rung{Bell: b})
 }
 
 func earlier(x, y time.Time) time.Time {
@@ -159,6 +178,14 @@ func (p *loop) rering(ctx context.Context, l *laneState, now time.Time) error {
 		lost := !r.direct && r.aside != parked && r.gen < p.gen
 		if r.pressing || r.direct || !lost && now.Before(r.nextAt) || p.apps[r.bell.AppID].Paused {
 			continue
+		}
+		if of, any := p.limitsOfBell(l, &r.bell); any || r.limited() {
+			if r.unhold(); p.s.limits.room(of, now) == 0 {
+				l.putBack(now, r, r.n)
+				continue
+			} else if any {
+				r.hold(of, min(r.n, p.s.limits.room(of, now)))
+			}
 		}
 		if again = append(again, r); len(again) == reringBatch {
 			l.reringAt = now
@@ -241,6 +268,8 @@ func (p *loop) nextRing(l *laneState, r *rungBell, now time.Time, window int, pe
 	switch {
 	case l.hastyAgain(r, now):
 		return min(hasteEvery, i.Rering)
+	case r.interval == 0 && r.limited():
+		r.interval = limitedRering
 	case r.interval == 0:
 		r.interval = reringInterval(i.Rering, i.ReringMax, window, perSecond)
 	default:

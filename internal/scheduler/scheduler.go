@@ -21,6 +21,7 @@ type Scheduler struct {
 	inbox   *inbox
 	ahead   *lookAhead
 	loop    *loop
+	limits  *limits
 	rescue  rescue
 	rescued atomic.Bool // Recover ran
 
@@ -46,6 +47,7 @@ func New(o Options) (*Scheduler, error) {
 	s.goodAt.Store(-1)
 	s.leases = newLeases(s)
 	s.view = newView(s)
+	s.limits = newLimits(s)
 	s.inbox = newInbox()
 	s.press = newPress(s)
 	s.ahead = newLookAhead(s)
@@ -93,7 +95,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	parts := []func(context.Context){
 		s.leases.run, s.view.runLanes, s.view.runWorkers, s.press.run, s.ahead.runLoad, s.ahead.runInstants,
-		s.loop.run, s.runExpire, s.runRescue, s.runAudit, s.runPurgeKeys,
+		s.loop.run, s.runExpire, s.runRescue, s.runAudit, s.runAuditLimits, s.runPurgeKeys,
 	}
 	if s.firing != nil {
 		parts = append(parts, s.firing.run, s.settling.run, s.runRest)

@@ -128,6 +128,9 @@ func (v *view) readLanes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := v.s.limits.hear(ctx); err != nil {
+		return err
+	}
 	next := &lanesView{at: begin, lanes: make(map[int32]task.Lane, len(lanes)), apps: make(map[int32]task.App, len(apps))}
 	for _, l := range lanes {
 		next.lanes[l.ID] = l

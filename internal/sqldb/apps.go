@@ -92,6 +92,9 @@ func (s *Store) CreateApp(ctx context.Context, a task.App) (task.App, error) {
 	}
 	a.ID, a.CreatedAt = int32(id), s.now()
 	err = s.writeSettled(ctx, func(ctx context.Context, t tx) error {
+		if err := s.limitApp(ctx, t, &a); err != nil {
+			return err
+		}
 		return s.gorm(ctx, t).Create(rowOfApp(a)).Error
 	}, s.found("SELECT 1 FROM apps WHERE id=?", id))
 	if duplicate(err) {
@@ -100,7 +103,9 @@ func (s *Store) CreateApp(ctx context.Context, a task.App) (task.App, error) {
 	if err != nil {
 		return task.App{}, err
 	}
-	return rowOfApp(a).app(), nil
+	out := rowOfApp(a).app()
+	out.Limits = a.Limits
+	return out, nil
 }
 
 // found looks up whether a row is there.
@@ -115,11 +120,14 @@ func (s *Store) found(query string, args ...any) func(context.Context) (bool, er
 	}
 }
 
-// UpdateApp stores what can change of an app but its secrets (SetSecret): name, callback URL, pause, weight, what is kept of
+// UpdateApp stores what can change of an app but its secrets (SetSecret): name, callback URL, pause, weight, limits, what is kept of
 // deliveries, legacy settings but the surface. Missing when there is none.
 func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 	row := rowOfApp(a)
-	return s.writeSettled(ctx, func(ctx context.Context, t tx) error {
+	return s.setLimits(ctx, func(ctx context.Context, t tx) error {
+		if err := s.limitApp(ctx, t, &a); err != nil {
+			return err
+		}
 		res := s.gorm(ctx, t).Model(&appRow{}).Where("id = ?", a.ID).Updates(map[string]any{"name": row.Name,
 			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight,
 			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle, "signature_mode": row.SignatureMode,
@@ -128,7 +136,7 @@ func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 			return task.Missing("app")
 		}
 		return res.Error
-	}, settledTwice)
+	})
 }
 
 // SetSecret stores an app's secrets and until when the old one signs, in the place of was: somebody who changes something else of the
@@ -154,9 +162,14 @@ func (s *Store) Apps(ctx context.Context) ([]task.App, error) {
 	if err := s.read(ctx).Order("id").Find(&rows).Error; err != nil {
 		return nil, s.interpret(err)
 	}
+	limits, err := s.appLimits(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]task.App, len(rows))
 	for i := range rows {
 		out[i] = rows[i].app()
+		out[i].Limits = limits[out[i].ID]
 		s.appKeys.put(rows[i].ID, rows[i].AppKey)
 	}
 	return out, nil
@@ -180,7 +193,10 @@ func (s *Store) oneApp(ctx context.Context, where string, arg any) (task.App, er
 	case err != nil:
 		return task.App{}, s.interpret(err)
 	}
-	return row.app(), nil
+	limits, err := s.appLimits(ctx, row.ID)
+	out := row.app()
+	out.Limits = limits[row.ID]
+	return out, err
 }
 
 // appKey gives an app's public key, which never changes, from memory when it was ever read.

@@ -122,7 +122,11 @@ func (s *Store) rebell(ctx context.Context, t tx, r *releasing, tasks []task.Tas
 		if one.Awaits() {
 			bell = task.DeadlineBell
 		}
-		waits = append(waits, again{id: one.ID, dueAt: one.DueAt, lane: one.LaneID, app: one.AppID, epoch: one.Epoch,
+		flow, err := flowOf(ctx, t, one)
+		if err != nil {
+			return 0, nil, err
+		}
+		waits = append(waits, again{id: one.ID, dueAt: one.DueAt, lane: one.LaneID, app: one.AppID, epoch: one.Epoch, flow: flow,
 			bell: bell, keyed: one.Flags.Has(task.HasUnique | task.UntilStarted)})
 	}
 	ends, err := s.expireTasks(ctx, t, r.now, late)

@@ -41,7 +41,7 @@ func insertBellsSQL(bells []task.Bell) string {
 		return ""
 	}
 	x := newText(listed + 8*len(bells)).
-		s("INSERT INTO bells (id,kind,shard,lane_id,app_id,epoch,due_at,direct,n,task_ids) VALUES ")
+		s("INSERT INTO bells (id,kind,shard,lane_id,app_id,epoch,due_at,direct,n,flow,task_ids) VALUES ")
 	first := true
 	for i := range bells {
 		b := &bells[i]
@@ -56,7 +56,7 @@ func insertBellsSQL(bells []task.Bell) string {
 			bits |= keyedBit
 		}
 		x.row(first, b.ID, int64(b.Kind), int64(task.ShardOf(b.LaneID)), int64(b.LaneID), int64(b.AppID), int64(b.Epoch),
-			b.DueAt, bits, int64(len(b.TaskIDs)))
+			b.DueAt, bits, int64(len(b.TaskIDs)), b.Flow)
 		x.b = x.b[:len(x.b)-1]
 		x.s(",'").ids(b.TaskIDs).s("')")
 		first = false
@@ -64,14 +64,14 @@ func insertBellsSQL(bells []task.Bell) string {
 	return x.String()
 }
 
-// bellColumns is what scanBell reads.
-const bellColumns = "id,kind,lane_id,app_id,epoch,due_at,direct,task_ids"
+// bellColumns is what scanBell reads, before what else is asked for.
+const bellColumns = "id,kind,lane_id,app_id,epoch,due_at,direct,flow,task_ids"
 
-func scanBell(rows *sql.Rows) (task.Bell, error) {
+func scanBell(rows *sql.Rows, more ...any) (task.Bell, error) {
 	var b task.Bell
 	var bits int
 	var list sql.RawBytes
-	err := rows.Scan(&b.ID, &b.Kind, &b.LaneID, &b.AppID, &b.Epoch, &b.DueAt, &bits, &list)
+	err := rows.Scan(append([]any{&b.ID, &b.Kind, &b.LaneID, &b.AppID, &b.Epoch, &b.DueAt, &bits, &b.Flow, &list}, more...)...)
 	b.Direct, b.Keyed = bits&directBit != 0, bits&keyedBit != 0
 	b.TaskIDs = appendParsed(nil, []byte(list))
 	return b, err
@@ -81,11 +81,12 @@ func scanBell(rows *sql.Rows) (task.Bell, error) {
 type again struct {
 	id, dueAt        int64
 	lane, app, epoch int32
-	bell             task.BellKind
+	bell             task.BellKind // without regard to the flow
+	flow             int64
 	keyed            bool
 }
 
-// bellsFor groups tasks that wait again into new bells of equal (lane, app, epoch, due, kind of bell), none larger than its lane's bell
+// bellsFor groups tasks that wait again into new bells of equal (lane, app, epoch, due, kind of bell, flow), none larger than its lane's bell
 // size, and gives each task, in the order of its id, the bell that holds it. ids are the new bell ids, as many as tasks at
 // most are needed. It sorts waits by id.
 func (s *Store) bellsFor(waits []again, now, firstID int64, sizes *laneSizes) (bells []task.Bell, holders []int64) {
@@ -95,17 +96,24 @@ func (s *Store) bellsFor(waits []again, now, firstID int64, sizes *laneSizes) (b
 		dueAt            int64
 		lane, app, epoch int32
 		kind             task.BellKind
+		flow             int64
 	}
 	open := make(map[place]int, 8)
 	for i := range waits {
 		w := &waits[i]
-		p := place{w.dueAt, w.lane, w.app, w.epoch, w.bell}
+		kind, flow := w.bell, w.flow
+		if !kind.Starts() {
+			flow = 0
+		}
+		kind = kind.WithFlow(flow)
+		p := place{w.dueAt, w.lane, w.app, w.epoch, kind, flow}
 		at, ok := open[p]
-		if !ok || len(bells[at].TaskIDs) >= sizes.forBell(w.lane, w.bell) {
+		if !ok || len(bells[at].TaskIDs) >= sizes.forBell(w.lane, kind) {
 			at = len(bells)
 			open[p] = at
-			bells = append(bells, task.Bell{ID: firstID + int64(at), Kind: w.bell, LaneID: w.lane, AppID: w.app, Epoch: w.epoch,
-				DueAt: w.dueAt, Direct: w.dueAt <= now+directWithin})
+			bells = append(bells, task.Bell{ID: firstID + int64(at), Kind: kind, LaneID: w.lane, AppID: w.app, Epoch: w.epoch, Flow: flow,
+				DueAt: w.dueAt, Limited: s.limited(w.lane, w.app, flow)})
+			bells[at].Direct = w.dueAt <= now+directWithin && !bells[at].Limited
 		}
 		b := &bells[at]
 		b.TaskIDs = append(b.TaskIDs, w.id)
@@ -144,7 +152,7 @@ func (l *laneSizes) of(lane int32) int {
 // worker holds what another has a slot for.
 func (l *laneSizes) forBell(lane int32, kind task.BellKind) int {
 	switch kind {
-	case task.ShellBell:
+	case task.ShellBell, task.FlowShellBell:
 		return 1
 	case task.ExpireBell, task.DeadlineBell:
 		return task.MaxBellTasks
@@ -167,6 +175,7 @@ const laneSizesFor = time.Second
 // bellSizes gives the lanes' bell sizes, read again after a second. An older reading is used while the database cannot
 // be read: the size is a matter of speed only.
 func (s *Store) bellSizes(ctx context.Context) (*laneSizes, error) {
+	s.hearOfLimits(ctx)
 	old := s.engine.sizes.Load()
 	if old != nil && time.Since(old.read) < laneSizesFor && old.shell == s.kinds.shell.Load() {
 		return old, nil

@@ -75,10 +75,11 @@ type claiming struct {
 	claimID int64
 	out     task.Claimed
 
-	bells   []task.Bell // locked, in the order of the request
-	taken   []int64     // ids of those bells that tasks are chosen from
-	listing []listed    // of the taken bells, by id, each task once
-	chosen  []int64     // sorted
+	bells   []task.Bell  // locked, in the order of the request
+	taken   []int64      // ids of those bells that tasks are chosen from
+	listing []listed     // of the taken bells, by id, each task once
+	chosen  []int64      // sorted
+	limits  *claimLimits // nil: nothing limits these bells
 }
 
 // listed is a task as a taken bell lists it.
@@ -103,11 +104,14 @@ func (c *claiming) run(ctx context.Context) error {
 	if err := c.lockBells(ctx); err != nil {
 		return err
 	}
+	if err := c.heedLimits(ctx); err != nil {
+		return err
+	}
 	if err := c.choose(ctx); err != nil {
 		return err
 	}
 	if len(c.chosen) > 0 {
-		matched, err := c.t.exec(ctx, c.s.claimTasksSQL(c.claimID, c.req, c.out.Now, c.chosen, c.taken))
+		matched, err := c.t.exec(ctx, c.claimTasksSQL())
 		if err != nil {
 			return err
 		}
@@ -123,6 +127,11 @@ func (c *claiming) run(ctx context.Context) error {
 		return nil
 	}
 	c.out.ClaimID = c.claimID
+	if c.limits != nil {
+		if err := c.raiseLimits(ctx); err != nil {
+			return err
+		}
+	}
 	if err := c.t.add(ctx, c.insertClaimSQL()); err != nil {
 		return err
 	}
@@ -132,15 +141,21 @@ func (c *claiming) run(ctx context.Context) error {
 	return nil
 }
 
-// lockBells locks the start bells of this lane, reports the others as gone, and sorts as the request does.
+// lockBells locks the start bells of this lane, reports the others as gone, and sorts as the request does. What is known of limits is
+// as of the fence from here on.
 func (c *claiming) lockBells(ctx context.Context) error {
-	x := newText(len(c.req.Bells)).s("SELECT ").s(bellColumns).s(" FROM bells").s(c.s.force()).s(" WHERE id IN (").ids(c.req.Bells).s(")")
+	if err := c.s.setFence(ctx, c.t); err != nil {
+		return err
+	}
+	x := newText(len(c.req.Bells)).s("SELECT ").s(bellColumns).s(",").s(c.s.fenceColumn()).s(" FROM bells").s(c.s.force()).
+		s(" WHERE id IN (").ids(c.req.Bells).s(")")
 	query := c.s.locked(x, "id", len(c.req.Bells)).String()
 	c.bells = make([]task.Bell, 0, len(c.req.Bells))
 	c.out.Bells = make([]task.ClaimedBell, 0, len(c.req.Bells))
 	next := 0 // in req.Bells: rows come in id order
+	version := int64(0)
 	err := forEach(ctx, c.t, query, func(rows *sql.Rows) error {
-		b, err := scanBell(rows)
+		b, err := scanBell(rows, &version)
 		if err != nil || !b.Kind.Starts() || b.LaneID != c.req.LaneID {
 			return err
 		}
@@ -155,20 +170,30 @@ func (c *claiming) lockBells(ctx context.Context) error {
 		c.out.Bells = append(c.out.Bells, task.ClaimedBell{ID: c.req.Bells[next], Gone: true})
 	}
 	slices.SortFunc(c.bells, func(a, b task.Bell) int { return c.rank[a.ID] - c.rank[b.ID] })
-	return err
+	if err != nil || len(c.bells) == 0 {
+		return err
+	}
+	return c.s.catchUp(ctx, c.t, version)
 }
 
 // choose takes due bells until they list enough tasks, and of those up to as many tasks as slots are free. An id that
 // several of them list counts once, under the bell that holds it.
 func (c *claiming) choose(ctx context.Context) error {
+	usable := 0
 	for i := range c.bells {
 		b := &c.bells[i]
 		if b.DueAt > c.out.Now {
 			continue
 		}
-		if len(c.listing) >= c.req.Max {
+		if usable >= c.req.Max {
 			break
 		}
+		room := c.limits.room(i)
+		if room == 0 {
+			c.limits.bells[i].held = true
+			continue
+		}
+		usable += min(len(b.TaskIDs), room)
 		c.taken = append(c.taken, b.ID)
 		c.listing = slices.Grow(c.listing, len(b.TaskIDs))
 		for _, id := range b.TaskIDs {
@@ -177,7 +202,7 @@ func (c *claiming) choose(ctx context.Context) error {
 	}
 	slices.Sort(c.taken)
 	var order []listed // of choice, where it is not that of the ids
-	if !slices.IsSortedFunc(c.listing, c.before) {
+	if c.limits != nil || !slices.IsSortedFunc(c.listing, c.before) {
 		order = slices.Clone(c.listing)
 		slices.SortFunc(c.listing, c.before)
 	}
@@ -245,14 +270,14 @@ func (c *claiming) dropTwins(ctx context.Context) error {
 	return nil
 }
 
-// chooseInOrder chooses n tasks in an order that is not that of their ids.
+// chooseInOrder chooses up to n tasks in an order that is not that of their ids, as far as their limits allow.
 func (c *claiming) chooseInOrder(order []listed, n int) {
 	for _, want := range order {
 		if n == 0 {
 			return
 		}
 		at, found := slices.BinarySearchFunc(c.listing, want.id, func(l listed, id int64) int { return cmpInt(l.id, id) })
-		if found && !c.listing[at].chosen {
+		if found && !c.listing[at].chosen && (c.limits == nil || c.limits.take(int(c.listing[at].bell))) {
 			c.listing[at].chosen = true
 			n--
 		}
@@ -261,15 +286,19 @@ func (c *claiming) chooseInOrder(order []listed, n int) {
 
 // claimTasksSQL is the guarded change. holder IN (the locked, due bells) is the epoch guard: bell ids are never used
 // again, so an old bell cannot start a task that was retried, re-opened or pulled forward.
-func (s *Store) claimTasksSQL(claimID int64, req *task.ClaimRequest, now int64, chosen, bells []int64) string {
+func (c *claiming) claimTasksSQL() string {
+	s, req, chosen, bells, claimID, now := c.s, c.req, c.chosen, c.taken, c.claimID, c.out.Now
 	attempts := make([]int64, len(chosen))
 	for p := range attempts {
 		attempts[p] = claimID + int64(p)
 	}
 	x := newText(len(chosen)+len(bells)+len(req.Kinds)).s("UPDATE tasks").s(s.force()).
 		s(" SET state=3,epoch=epoch+1,holder=").n(claimID).s(",attempt_id=").perID(chosen, attempts).
-		s(",worker_id=").n(req.WorkerID).s(",started_at=").n(now).
-		s(" WHERE ").anyOf("id", chosen).s(" AND state=2 AND holder IN (").ids(bells).
+		s(",worker_id=").n(req.WorkerID).s(",started_at=").n(now)
+	if c.limits != nil {
+		c.setPlaces(x)
+	}
+	x.s(" WHERE ").anyOf("id", chosen).s(" AND state=2 AND holder IN (").ids(bells).
 		s(") AND (expires_at=0 OR expires_at>").n(now).s(")")
 	if req.Kinds != nil {
 		x.s(" AND kind_id IN (").ints(req.Kinds).s(")")
@@ -355,7 +384,10 @@ func (c *claiming) report() (keyed []int64) {
 		}
 		b := &c.bells[l.bell]
 		c.out.Tasks = append(c.out.Tasks, task.ClaimedTask{ID: l.id, BellID: b.ID, AppID: b.AppID, Epoch: b.Epoch + 1,
-			AttemptID: c.claimID + p, DueAt: b.DueAt})
+			AttemptID: c.claimID + p, DueAt: b.DueAt, Flow: b.Flow, Places: c.limits.placesOf(int(l.bell))})
+		if c.limits != nil {
+			c.limits.won(int(l.bell))
+		}
 		if b.Keyed {
 			keyed = append(keyed, l.id)
 		}
@@ -378,7 +410,7 @@ func (c *claiming) rewriteBells(ctx context.Context) error {
 	var emptied []int64
 	for i := range c.bells {
 		b := &c.bells[i]
-		report := task.ClaimedBell{ID: b.ID, DueAt: b.DueAt, Remaining: len(b.TaskIDs)}
+		report := task.ClaimedBell{ID: b.ID, DueAt: b.DueAt, Remaining: len(b.TaskIDs), Limited: c.limits.held(i)}
 		if _, taken := slices.BinarySearch(c.taken, b.ID); taken {
 			report.NoRunner = len(strange[i])
 			left := append(rest[i], strange[i]...)

@@ -111,7 +111,7 @@ func (s *Store) endAwaiting(ctx context.Context, t tx, row *task.Task, res *task
 	}
 	var bell *task.Bell
 	if next.To == task.Waiting {
-		b := s.bellNow(bellID, row, now)
+		b := s.bellNow(bellID, row, task.FlowOf(row.AppID, body.Head.LimitKey), now)
 		b.DueAt, b.Keyed = next.RetryAt, false
 		bell = &b
 		x.s(",due_at=").n(b.DueAt).s(",holder=").n(b.ID)
@@ -129,7 +129,7 @@ func (s *Store) endAwaiting(ctx context.Context, t tx, row *task.Task, res *task
 		}
 	}
 	if bell != nil {
-		if err := insertBells(ctx, t, []task.Bell{{ID: bell.ID, Kind: bell.Kind, LaneID: bell.LaneID, AppID: bell.AppID, Epoch: bell.Epoch, DueAt: bell.DueAt, TaskIDs: bell.TaskIDs}}); err != nil {
+		if err := insertBells(ctx, t, []task.Bell{{ID: bell.ID, Kind: bell.Kind, LaneID: bell.LaneID, AppID: bell.AppID, Epoch: bell.Epoch, DueAt: bell.DueAt, Flow: bell.Flow, TaskIDs: bell.TaskIDs}}); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 // DB gives tests the reading pool, to look behind the functions.
@@ -216,4 +218,9 @@ func (s *Store) Analyze(ctx context.Context) error {
 		return err
 	}
 	return s.Exec(ctx, "ANALYZE bells")
+}
+
+// LimitApp sets the limit of an app, which need not exist.
+func (s *Store) LimitApp(ctx context.Context, a task.App) error {
+	return s.setLimits(ctx, func(ctx context.Context, t tx) error { return s.limitApp(ctx, t, &a) })
 }

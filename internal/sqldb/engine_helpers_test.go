@@ -82,6 +82,10 @@ func (w *world) subs(n int, f func(i int, sub *task.Submission, head *task.BodyH
 		if body.Head.Retry != nil {
 			sub.Flags |= task.HasRetryPolicy
 		}
+		if body.Head.LimitKey != "" {
+			sub.Flags |= task.HasLimitKey
+			sub.Flow = task.FlowOf(sub.AppID, body.Head.LimitKey)
+		}
 		if sub.Body, err = body.Encode(); err != nil {
 			w.t.Fatal(err)
 		}
@@ -141,7 +145,7 @@ func (w *world) ending(c task.Claimed, i int) *task.Ending {
 	one := c.Tasks[i]
 	return &task.Ending{TaskID: one.ID, ClaimID: c.ClaimID, AttemptID: one.AttemptID, WorkerID: w.worker, AppID: one.AppID,
 		LaneID: c.LaneID, KindID: w.kinds[0], Epoch: one.Epoch, DueAt: one.DueAt, StartedAt: c.Now, FinishedAt: w.now(),
-		Outcome: task.OutcomeSucceeded, To: task.Succeeded}
+		Outcome: task.OutcomeSucceeded, To: task.Succeeded, Flow: one.Flow, Places: one.Places}
 }
 
 func (w *world) finish(ends []*task.Ending, emptied ...int64) []task.Bell {

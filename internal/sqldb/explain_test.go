@@ -32,7 +32,7 @@ func TestPlansOfLockingStatements(t *testing.T) {
 				return
 			}
 			for _, table := range []string{"tasks", "payloads", "bells", "claims", "workers", "unique_keys", "idempotency", "attempts", "results", "ends",
-				"stats", "stat_sums", "task_labels", "leases", "lanes", "schedules", "slots", "held_slots", "schedule_runs", "schedules_deleted"} {
+				"stats", "stat_sums", "task_labels", "leases", "lanes", "schedules", "slots", "held_slots", "schedule_runs", "schedules_deleted", "limits", "ids"} {
 				if !slices.ContainsFunc(p.shapes(), func(shape string) bool { return strings.Contains(shape, " "+table+" ") }) {
 					t.Errorf("no locking statement on %s was seen", table)
 				}
@@ -105,7 +105,7 @@ func fill(w *world, rows int) {
 		"UPDATE ids SET next=10000000 WHERE name IN ('task','run','worker','schedule')",
 		"INSERT INTO tasks SELECT i,1,1,1,4,0,1,0,0,0,1,1,0,1,0,0,1,4000000000000,i,0,0 FROM nums",
 		"INSERT INTO payloads SELECT i,x'0100' FROM nums",
-		"INSERT INTO bells SELECT i,i%2,i%16,1+i%3,1,0,4000000000000+i,0,1,'1' FROM nums",
+		"INSERT INTO bells SELECT i,i%2,i%16,1+i%3,1,0,4000000000000+i,0,1,'1',0 FROM nums",
 		"INSERT INTO claims SELECT 1000000+i,1,1,1,1,'1' FROM nums",
 		"INSERT INTO workers SELECT 1000000+i,1,4000000000000,'',1,'{}' FROM nums",
 		"INSERT INTO unique_keys SELECT UNHEX(SHA2(i,256)),i,3+i%2,IF(i%2=0,4000000000000+i,0) FROM nums",
@@ -122,9 +122,10 @@ func fill(w *world, rows int) {
 		"INSERT INTO slots SELECT i,0,i,i,1,i,1,4000000000000,'' FROM nums",
 		"INSERT INTO held_slots SELECT i,i,0 FROM nums",
 		"INSERT INTO schedule_runs SELECT i,i,2,4 FROM nums",
+		"INSERT INTO limits SELECT CONCAT('k:9:',i),1,0,9,CONCAT('k',i),i,0,1,0,0,0,0,0 FROM nums",
 		"INSERT INTO schedules_deleted SELECT 20000000+i FROM nums",
 		"ANALYZE TABLE tasks,payloads,bells,claims,workers,unique_keys,idempotency,attempts,results,ends,stats,stat_sums,task_labels,leases,lanes," +
-			"schedules,slots,held_slots,schedule_runs,schedules_deleted",
+			"schedules,slots,held_slots,schedule_runs,schedules_deleted,limits",
 	} {
 		if _, err := w.s.DB().ExecContext(w.ctx, query); err != nil {
 			w.t.Fatalf("%s: %v", query, err)
@@ -231,6 +232,7 @@ func everyStatement(w *world, n int) {
 		ends = append(ends, e)
 	}
 	w.finish(ends, postponed.ClaimID)
+	limitEverything(w, n)
 	breakSome(w, n)
 	for from := late[0]; from != 0; {
 		rep, err := w.s.Purge(w.ctx, task.PurgeRequest{FromID: from, SucceededBefore: at + 60_000, OthersBefore: at + 60_000, Limit: max(n, 30)})
@@ -243,6 +245,40 @@ func everyStatement(w *world, n int) {
 }
 
 func idsOf(c task.Claimed) []int64 { return ids(c) }
+
+// limitEverything sets, changes and uses limits of every kind.
+func limitEverything(w *world, n int) {
+	keyed := func(i int, sub *task.Submission, head *task.BodyHead) { head.LimitKey = fmt.Sprint("key ", i%20) }
+	before := w.running(n, keyed)
+	w.must(w.s.PutQueue(w.ctx, "default", task.Limits{Concurrency: 3 * n}, false))
+	w.must(w.s.LimitApp(w.ctx, task.App{ID: 1, Limits: task.Limits{Concurrency: 3 * n, RateTasks: 1_000_000, RatePerMs: 1000, RateBurst: 1_000_000}}))
+	for i := range 20 {
+		w.must2(w.s.PutLimitKey(w.ctx, 1, fmt.Sprint("key ", i), task.Limits{Concurrency: 2 * n}, false))
+	}
+	c := w.running(n, keyed)
+	finishAll(w, before, 1)
+	w.must2(w.s.Release(w.ctx, c.ClaimID, idsOf(c)[:max(1, n/3)], task.CauseReleased))
+	w.must2(w.s.Release(w.ctx, c.ClaimID, nil, task.CauseLost))
+	for _, k := range []task.LimitScope{task.QueueScope("default"), task.AppScope(1), task.KeyScope(1, task.FlowOf(1, "key 0"))} {
+		w.must(w.s.Exec(w.ctx, "UPDATE limits SET running=running+1 WHERE k='"+string(k)+"'"))
+	}
+	mended, next := 0, task.LimitScope("")
+	for more := true; more; more = next != "" {
+		n, at, err := w.s.AuditLimits(w.ctx, next, 50_000)
+		w.must(err)
+		mended, next = mended+n, at
+	}
+	want(w.t, "mended limits", mended, 3)
+	want(w.t, "running by the limits", w.count("SELECT SUM(running) FROM limits WHERE app_id<2"), 0)
+	w.must(w.s.SetQueuePaused(w.ctx, "default", true))
+	w.must(w.s.PutQueue(w.ctx, "default", task.Limits{}, false))
+	w.must(w.s.LimitApp(w.ctx, task.App{ID: 1}))
+	for i := range 20 {
+		w.must(w.s.DeleteLimitKey(w.ctx, 1, fmt.Sprint("key ", i)))
+	}
+	w.must2(w.s.PurgeKeys(w.ctx, w.now()+86_400_000, 100))
+	want(w.t, "limits left", w.count("SELECT COUNT(*) FROM limits WHERE app_id<2"), 0)
+}
 
 // finishAll ends a claim: in round 0 plainly, later in every way.
 func finishAll(w *world, c task.Claimed, round int) {

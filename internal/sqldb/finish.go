@@ -112,6 +112,7 @@ type planned struct {
 	*task.Ending
 	to     task.State
 	reason task.Reason
+	places task.Flags // that the task holds in limits
 }
 
 // finishKey is what endings of one UPDATE have in common.
@@ -123,6 +124,7 @@ type finishKey struct {
 	set        task.Flags
 	counts     bool
 	finishedAt int64 // 0: the time of the flush
+	places     task.Flags
 }
 
 // finishGroup is one UPDATE.
@@ -174,13 +176,14 @@ func (f *finishing) careful(ctx context.Context, t tx) error {
 	for i, e := range f.endings {
 		ids[i] = e.TaskID
 	}
-	x := newText(len(ids)).s("SELECT id,epoch,cancel_at FROM tasks").s(f.s.force()).s(" WHERE id IN (").ids(ids).
+	x := newText(len(ids)).s("SELECT id,epoch,cancel_at,flags FROM tasks").s(f.s.force()).s(" WHERE id IN (").ids(ids).
 		s(") AND state=3 AND worker_id=").n(f.worker)
 	at := 0
 	err := forEach(ctx, t, f.s.locked(x, "id", len(ids)).String(), func(rows *sql.Rows) error {
 		var id, cancelAt int64
 		var epoch int32
-		if err := rows.Scan(&id, &epoch, &cancelAt); err != nil {
+		var flags task.Flags
+		if err := rows.Scan(&id, &epoch, &cancelAt, &flags); err != nil {
 			return err
 		}
 		for f.endings[at].TaskID < id {
@@ -188,7 +191,9 @@ func (f *finishing) careful(ctx context.Context, t tx) error {
 			at++
 		}
 		if e := f.endings[at]; e.Epoch == epoch {
-			f.plan = append(f.plan, plannedOf(e, cancelAt != 0))
+			p := plannedOf(e, cancelAt != 0)
+			p.places = flags & task.PlaceFlags // a limit may have been set since the claim
+			f.plan = append(f.plan, p)
 		} else {
 			f.fenced = append(f.fenced, e)
 		}
@@ -205,7 +210,7 @@ func (f *finishing) careful(ctx context.Context, t tx) error {
 // plannedOf applies what the worker could not know: cancel wins over everything but success, and no task waits beyond its
 // expiry (I1).
 func plannedOf(e *task.Ending, cancelled bool) planned {
-	p := planned{Ending: e, to: e.To, reason: e.Reason}
+	p := planned{Ending: e, to: e.To, reason: e.Reason, places: e.Places}
 	switch {
 	case cancelled && (p.to == task.Waiting || p.to == task.Failed):
 		p.to, p.reason = task.Cancelled, task.ByUser
@@ -245,7 +250,7 @@ func (p *planned) hasResult() bool { return p.Result != nil && p.to == task.Succ
 const lateFinish = 1_000
 
 func (p *planned) key(now int64) finishKey {
-	k := finishKey{to: p.to, reason: p.reason, epoch: p.Epoch, status: p.HTTPStatus, counts: p.counts()}
+	k := finishKey{to: p.to, reason: p.reason, epoch: p.Epoch, status: p.HTTPStatus, counts: p.counts(), places: p.places}
 	if p.hasResult() {
 		k.set |= task.HasResult
 		if p.Truncated {
@@ -296,6 +301,9 @@ func (f *finishing) commit(ctx context.Context, t tx) error {
 	if err := f.s.terminateInto(ctx, t, f.now, f.ends(), &f.set); err != nil {
 		return err
 	}
+	if err := f.givePlacesBack(ctx, t); err != nil {
+		return err
+	}
 	if len(f.emptied) > 0 {
 		mine := newText(1).s(" AND worker_id=").n(f.worker).String()
 		if err := f.s.dropIDs(ctx, t, listDelete{table: "claims", column: "id", after: mine}, f.emptied); err != nil {
@@ -303,6 +311,23 @@ func (f *finishing) commit(ctx context.Context, t tx) error {
 		}
 	}
 	return f.s.writeStats(ctx, t, minuteOf(f.now), f.worker, &f.set, f.hists)
+}
+
+// givePlacesBack lowers the limits in which the tasks held places.
+func (f *finishing) givePlacesBack(ctx context.Context, t tx) error {
+	var back places
+	for i := range f.plan {
+		p := &f.plan[i]
+		if p.places == 0 {
+			continue
+		}
+		queue, err := f.s.queueOf(ctx, p.LaneID)
+		if err != nil {
+			return err
+		}
+		back.add(queue, p.AppID, p.Flow, p.places)
+	}
+	return f.s.giveBack(ctx, t, back)
 }
 
 // groups sorts the plan into UPDATEs. Nearly every flush has one or two, so they are found by looking through them.
@@ -324,7 +349,7 @@ func (f *finishing) groups() []finishGroup {
 			if p.awaits() {
 				bell = task.DeadlineBell
 			}
-			waits = append(waits, again{id: p.TaskID, dueAt: p.RetryAt, lane: p.LaneID, app: p.AppID, epoch: p.Epoch, bell: bell})
+			waits = append(waits, again{id: p.TaskID, dueAt: p.RetryAt, lane: p.LaneID, app: p.AppID, epoch: p.Epoch, bell: bell, flow: p.Flow})
 		}
 	}
 	if len(waits) == 0 {
@@ -350,7 +375,7 @@ func without(f task.Flags) int64 { return int64((1<<31 - 1) &^ f) }
 
 // finishTasksSQL is the guarded change of one group.
 func (s *Store) finishTasksSQL(g *finishGroup, worker, now int64) string {
-	clear := task.Zombie
+	clear := task.Zombie | task.PlaceFlags
 	if g.to == task.Succeeded {
 		clear |= (task.HasResult | task.Truncated) &^ g.set // of an earlier success that was re-opened
 	}
@@ -373,7 +398,8 @@ func (s *Store) finishTasksSQL(g *finishGroup, worker, now int64) string {
 		}
 		x.s(",finished_at=").n(at).s(",holder=0")
 	}
-	x.s(" WHERE ").anyOf("id", g.ids).s(" AND epoch=").n(int64(g.epoch)).s(" AND state=3 AND worker_id=").n(worker)
+	x.s(" WHERE ").anyOf("id", g.ids).s(" AND epoch=").n(int64(g.epoch)).s(" AND state=3 AND worker_id=").n(worker).
+		s(" AND flags&").n(int64(task.PlaceFlags)).s("=").n(int64(g.places))
 	if g.to == task.Waiting || g.to == task.Failed {
 		x.s(" AND cancel_at=0")
 	}

@@ -112,7 +112,11 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 		if row.State != task.Waiting || row.Awaits() || row.ExpiresAt != 0 && row.ExpiresAt <= now {
 			return conflictState(&row, now, "not_waiting", "only a task that waits can be pulled forward")
 		}
-		bell = s.bellNow(bellID, &row, now)
+		flow, err := flowOf(ctx, t, &row)
+		if err != nil {
+			return err
+		}
+		bell = s.bellNow(bellID, &row, flow, now)
 		query := newText(4).s("UPDATE tasks").s(s.force()).s(" SET holder=").n(bellID).s(",due_at=").n(now).
 			s(" WHERE id=").n(id).s(" AND state=2").String()
 		if _, err := t.exec(ctx, query); err != nil {
@@ -130,10 +134,21 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 	return bell, err
 }
 
+// flowOf reads the flow of a task; 0 without a limit key.
+func flowOf(ctx context.Context, t tx, row *task.Task) (int64, error) {
+	if !row.Flags.Has(task.HasLimitKey) {
+		return 0, nil
+	}
+	body, err := readBody(ctx, t, row.ID)
+	return task.FlowOf(row.AppID, body.Head.LimitKey), err
+}
+
 // bellNow is a bell for one task that is due now.
-func (s *Store) bellNow(id int64, row *task.Task, now int64) task.Bell {
+func (s *Store) bellNow(id int64, row *task.Task, flow, now int64) task.Bell {
 	kinds := laneSizes{shell: s.kinds.shell.Load()}
-	return task.Bell{ID: id, Kind: kinds.bellKind(row.KindID), LaneID: row.LaneID, AppID: row.AppID, Epoch: row.Epoch, DueAt: now, Direct: true,
+	limited := s.limited(row.LaneID, row.AppID, flow)
+	return task.Bell{ID: id, Kind: kinds.bellKind(row.KindID).WithFlow(flow), LaneID: row.LaneID, AppID: row.AppID, Epoch: row.Epoch, DueAt: now,
+		Direct: !limited, Limited: limited, Flow: flow,
 		Keyed: row.Flags.Has(task.UntilStarted), TaskIDs: []int64{row.ID}}
 }
 
@@ -177,7 +192,11 @@ func (s *Store) Reopen(ctx context.Context, appID int32, id int64, force bool) (
 		if !row.State.Final() || row.State == task.Succeeded && !force {
 			return conflictState(&row, now, "not_retryable", "only a failed or cancelled task can be retried (a succeeded one with force)")
 		}
-		bell = s.bellNow(bellID, &row, now)
+		flow, err := flowOf(ctx, t, &row)
+		if err != nil {
+			return err
+		}
+		bell = s.bellNow(bellID, &row, flow, now)
 		return s.reopen(ctx, t, &row, bell, now)
 	}, s.bellWritten(bellID, &row))
 	return bell, err
@@ -294,7 +313,8 @@ func (s *Store) Abandon(ctx context.Context, appID int32, id int64) (*task.Bell,
 	end := &task.Ending{TaskID: id, AttemptID: row.AttemptID, WorkerID: row.WorkerID, AppID: row.AppID, LaneID: row.LaneID,
 		KindID: row.KindID, Epoch: row.Epoch, Flags: row.Flags &^ task.Zombie, DueAt: row.DueAt, StartedAt: row.StartedAt,
 		ExpiresAt: row.ExpiresAt, FinishedAt: now, Outcome: res.Outcome, To: next.To, Reason: next.Reason, RetryAt: next.RetryAt,
-		ErrCode: res.ErrCode, ErrMessage: res.ErrMessage, Unique: body.Head.Unique(row.AppID)}
+		ErrCode: res.ErrCode, ErrMessage: res.ErrMessage, Unique: body.Head.Unique(row.AppID),
+		Flow: task.FlowOf(row.AppID, body.Head.LimitKey), Places: row.Flags & task.PlaceFlags}
 	bells, err := s.Finish(ctx, task.FinishBatch{WorkerID: row.WorkerID, Endings: []*task.Ending{end}})
 	if err != nil {
 		return nil, err

@@ -135,20 +135,11 @@ func (s *Store) makeLane(ctx context.Context, t tx, id int32, name laneName) (la
 
 // SetQueuePaused pauses or resumes every lane of a queue, also those made later. Missing when there is no such queue.
 func (s *Store) SetQueuePaused(ctx context.Context, queue string, paused bool) error {
-	value := 0
-	if paused {
-		value = lanePaused
-	}
-	return s.writeAgain(ctx, func(ctx context.Context, t tx) error {
-		n, err := t.exec(ctx, "UPDATE queues SET paused=? WHERE name=?", value, queue)
-		if err != nil {
+	return s.setLimits(ctx, func(ctx context.Context, t tx) error {
+		if _, err := s.changeLimit(ctx, t, queueLimit(queue), func(l *task.Limit) { l.Paused = paused }); err != nil {
 			return err
 		}
-		if n == 0 {
-			return task.Missing("queue")
-		}
-		_, err = t.exec(ctx, "UPDATE lanes SET mode=? WHERE queue=?", value, queue)
-		return err
+		return s.pauseLanes(ctx, t, queue, paused)
 	})
 }
 

@@ -39,6 +39,7 @@ type Store struct {
 	lanes          laneCache
 	kinds, appKeys nameCache
 	instants       instants
+	limits         limitTable
 	shardsDue      string // SQLite: the statement of ShardsDue
 	closing        sync.Once
 	closed         atomic.Bool

@@ -97,6 +97,7 @@ func newChaos(t *testing.T, s *sqldb.Store) *chaos {
 	c.lanes = []task.Lane{c.lane, second}
 	c.model.wins, c.model.commits = map[attemptKey]int64{}, map[attemptKey]string{}
 	c.model.finals, c.model.reopened = map[int64]int{}, map[int64]int{}
+	c.must(s.PutQueue(c.ctx, "other", task.Limits{Concurrency: hardLimit}, false)) // before anything runs: it is never exceeded
 	return c
 }
 
@@ -152,6 +153,7 @@ func (c *chaos) run() {
 	start(&wg, stop, 2, c.disturbOne)
 	start(&wg, stop, 1, c.purgeSome)
 	start(&work, done, 2, c.ringSome)
+	start(&wg, stop, 1, c.limitSome)
 	start(&work, done, 1, c.keepHouse)
 	start(&work, done, 1, c.checkSnapshot)
 	for i := range 4 {
@@ -168,6 +170,7 @@ func (c *chaos) run() {
 	close(stop)
 	wg.Wait()
 	c.ends.Store(true)
+	c.unlimit()
 	c.waitAllFinal(done)
 	work.Wait()
 	if !c.t.Failed() {
@@ -278,6 +281,9 @@ func (c *chaos) submitSome(r *rand.Rand) time.Duration {
 			head.UniqueScope = []task.UniqueScope{task.ScopeUntilStarted, task.ScopeUntilFinished, task.ScopeWindow, task.ScopeUntilDue}[r.IntN(4)]
 			head.UniqueWindowMs = 20
 		}
+		if r.IntN(3) == 0 {
+			head.LimitKey = fmt.Sprint("key", r.IntN(5))
+		}
 	})
 	for _, sub := range subs {
 		if sub.Unique != nil {
@@ -378,6 +384,9 @@ func (c *chaos) ringSome(r *rand.Rand) time.Duration {
 	for _, p := range pairs {
 		if p.MinDue > now {
 			continue
+		}
+		if p.Kind.Flows() {
+			c.ringFlows(r, p, now)
 		}
 		bells, err := c.any(r).DueBells(c.ctx, p.LaneID, p.AppID, p.Kind, now, task.BellAfter{}, 20)
 		c.temporary("due bells", err)
@@ -688,7 +697,7 @@ func (p *process) end(won task.Claimed, one task.ClaimedTask, l *task.Loaded, ca
 		LaneID: won.LaneID, KindID: l.KindID, Epoch: one.Epoch, Flags: l.Flags, DueAt: one.DueAt, StartedAt: won.Now,
 		ExpiresAt: l.ExpiresAt, FinishedAt: now, Outcome: res.Outcome, To: next.To, Reason: next.Reason, RetryAt: next.RetryAt,
 		HTTPStatus: res.HTTPStatus, Result: res.Body, ErrCode: res.ErrCode, ErrMessage: res.ErrMessage, Log: res.Log,
-		Unique: body.Head.Unique(one.AppID)}
+		Unique: body.Head.Unique(one.AppID), Flow: one.Flow, Places: one.Places}
 }
 
 // finish commits a batch and writes down what became of it.
@@ -774,6 +783,9 @@ func (c *chaos) snapshot() error {
 		}
 		rows.Close()
 	}
+	if err := c.snapshotLimits(ctx, tx); err != nil {
+		return err
+	}
 	rows, err := tx.QueryContext(ctx, "SELECT id,state,epoch,holder,expires_at,due_at,cancel_at FROM tasks WHERE state IN (2,3)")
 	if err != nil {
 		return err
@@ -791,7 +803,7 @@ func (c *chaos) snapshot() error {
 		case state == 2 && cancel != 0:
 			c.fail("task %d waits although its cancel was asked for", id)
 		case state == 2 && expires != 0 && expires <= now:
-		case state == 2 && (!ok || l.kind != 0 || l.epoch != epoch || !l.ids[fmt.Sprint(id)]):
+		case state == 2 && (!ok || l.kind != 0 && l.kind != 4 || l.epoch != epoch || !l.ids[fmt.Sprint(id)]):
 			c.fail("I1: waiting task %d epoch %d is not in bell %d: %+v", id, epoch, holder, l)
 		case state == 2 && expires != 0 && expires <= due:
 			c.fail("I1: task %d waits until %d, expires %d", id, due, expires)
@@ -850,6 +862,8 @@ func (c *chaos) checkEnd() {
 	if got, all := n+m.purged, len(m.created); got != all && (c.lost.Load() == 0 || got > all) { // a lost COMMIT loses its count
 		c.fail("%d tasks left or purged, %d created", got, all)
 	}
+	want(c.t, "places left in limits", c.count("SELECT SUM(running) FROM limits"), 0)
+	want(c.t, "tasks that say they hold a place", c.count("SELECT COUNT(*) FROM tasks WHERE flags & ? <> 0", int64(task.PlaceFlags)), 0)
 	want(c.t, "unique keys held by ended tasks", c.count("SELECT COUNT(*) FROM unique_keys WHERE scope IN (1,2,5)"), 0)
 	reopens := 0
 	for id, finals := range m.finals {

@@ -153,7 +153,7 @@ func (p *purging) deleteEnds(ctx context.Context) error {
 	return nil
 }
 
-// PurgeKeys deletes idempotency rows, window keys and rows of gone workers that are past their time, at most limit of
+// PurgeKeys deletes idempotency rows, window keys, rows of gone workers and of limits that ended, which are past their time, at most limit of
 // each, and gives how many rows it deleted. One table that fails does not keep the others from their turn.
 func (s *Store) PurgeKeys(ctx context.Context, now int64, limit int) (int, error) {
 	limit = min(max(1, limit), maxList)
@@ -167,6 +167,8 @@ func (s *Store) PurgeKeys(ctx context.Context, now int64, limit int) (int, error
 		total, failed = total+n, errors.Join(failed, err)
 	}
 	n, err := s.purgeWorkers(ctx, now, limit)
+	total, failed = total+n, errors.Join(failed, err)
+	n, err = s.purgeLimits(ctx, now, limit)
 	return total + n, errors.Join(failed, err)
 }
 

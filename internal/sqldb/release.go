@@ -127,6 +127,7 @@ type releasing struct {
 type runningRow struct {
 	task.Task
 	next task.Next
+	flow int64
 }
 
 // prepare takes new bell ids for n tasks.
@@ -185,12 +186,12 @@ func (r *releasing) commit(ctx context.Context, t tx) error {
 	if len(r.rows) == 0 {
 		return nil
 	}
-	policies, err := policiesOf(ctx, t, r.rows)
+	heads, err := headsOf(ctx, t, r.rows)
 	if err != nil {
 		return err
 	}
 	for i := range r.rows {
-		r.decide(&r.rows[i], policies)
+		r.decide(&r.rows[i], heads)
 	}
 	if err := r.update(ctx, t); err != nil {
 		return err
@@ -201,18 +202,38 @@ func (r *releasing) commit(ctx context.Context, t tx) error {
 	if err := insertBells(ctx, t, r.bells); err != nil {
 		return err
 	}
+	if err := r.givePlacesBack(ctx, t); err != nil {
+		return err
+	}
 	return r.s.terminateInto(ctx, t, r.now, r.ends, &r.set)
 }
 
-// policiesOf reads the retry policies of the tasks that have one of their own.
-func policiesOf(ctx context.Context, t tx, rows []runningRow) (map[int64]task.RetryPolicy, error) {
+// givePlacesBack lowers the limits in which the tasks held places.
+func (r *releasing) givePlacesBack(ctx context.Context, t tx) error {
+	var back places
+	for i := range r.rows {
+		row := &r.rows[i]
+		if row.Flags&task.PlaceFlags == 0 {
+			continue
+		}
+		queue, err := r.s.queueOf(ctx, row.LaneID)
+		if err != nil {
+			return err
+		}
+		back.add(queue, row.AppID, row.flow, row.Flags)
+	}
+	return r.s.giveBack(ctx, t, back)
+}
+
+// headsOf reads what the bodies of the tasks say that have a retry policy of their own or a limit key.
+func headsOf(ctx context.Context, t tx, rows []runningRow) (map[int64]task.BodyHead, error) {
 	var ids []int64
 	for i := range rows {
-		if rows[i].Flags.Has(task.HasRetryPolicy) {
+		if rows[i].Flags&(task.HasRetryPolicy|task.HasLimitKey) != 0 {
 			ids = append(ids, rows[i].ID)
 		}
 	}
-	out := make(map[int64]task.RetryPolicy, len(ids))
+	out := make(map[int64]task.BodyHead, len(ids))
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), maxList)]
 		ids = ids[len(part):]
@@ -224,7 +245,7 @@ func policiesOf(ctx context.Context, t tx, rows []runningRow) (map[int64]task.Re
 				return err
 			}
 			if body, err := task.DecodeBody(raw); err == nil {
-				out[id] = body.Head.RetryPolicy()
+				out[id] = body.Head
 			}
 			return nil
 		}); err != nil {
@@ -234,11 +255,10 @@ func policiesOf(ctx context.Context, t tx, rows []runningRow) (map[int64]task.Re
 	return out, nil
 }
 
-func (r *releasing) decide(row *runningRow, policies map[int64]task.RetryPolicy) {
-	policy, ok := policies[row.ID]
-	if !ok {
-		policy = task.DefaultRetry()
-	}
+func (r *releasing) decide(row *runningRow, heads map[int64]task.BodyHead) {
+	head := heads[row.ID]
+	policy := head.RetryPolicy()
+	row.flow = task.FlowOf(row.AppID, head.LimitKey)
 	failures, cancelled, u := int(row.Failures), row.CancelAt != 0, rand.Float64()
 	if r.cause == task.CauseReleased {
 		row.next = task.Decide(task.Result{Outcome: task.OutcomeReleased}, policy, failures, row.ExpiresAt, r.now, cancelled, u)
@@ -281,7 +301,7 @@ func (r *releasing) update(ctx context.Context, t tx) error {
 			groups[at].dues = append(groups[at].dues, row.next.RetryAt)
 			noteWaiting(t, &row.Task, r.outcome(), r.now, row.next.RetryAt, r.code(), "")
 			waits = append(waits, again{id: row.ID, dueAt: row.next.RetryAt, lane: row.LaneID, app: row.AppID, epoch: row.Epoch,
-				bell: r.sizes.bellKind(row.KindID)})
+				bell: r.sizes.bellKind(row.KindID), flow: row.flow})
 			continue
 		}
 		r.ends = append(r.ends, ending{id: row.ID, app: row.AppID, lane: row.LaneID, kind: row.KindID, state: k.to, reason: k.reason,
@@ -312,7 +332,7 @@ func (r *releasing) updateGroup(ctx context.Context, t tx, g *releaseGroup) erro
 		to := min(from+maxList, len(g.ids))
 		ids := g.ids[from:to]
 		x := newText(3 * len(ids)).s("UPDATE tasks").s(r.s.force()).s(" SET state=").n(int64(g.to)).s(",reason=").n(int64(g.reason)).
-			s(",flags=(flags&").n(without(task.Zombie)).s(")|").n(int64(task.HasAttempts))
+			s(",flags=(flags&").n(without(task.Zombie | task.PlaceFlags)).s(")|").n(int64(task.HasAttempts))
 		if r.cause == task.CauseLost {
 			x.s(",losses=losses+1")
 		}

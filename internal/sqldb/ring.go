@@ -39,13 +39,68 @@ func (s *Store) LookAhead(ctx context.Context, shard int, from, to int64, limit 
 }
 
 // startKinds are the kinds of bells that start tasks. Each has its own stretch of the indexes.
-var startKinds = [...]task.BellKind{task.StartBell, task.ShellBell}
+var startKinds = [...]task.BellKind{task.StartBell, task.ShellBell, task.FlowBell, task.FlowShellBell}
 
 // DueBells lists bells of one kind of a pair that are due by now, after a position, in (due_at, id) order.
 func (s *Store) DueBells(ctx context.Context, laneID, appID int32, kind task.BellKind, now int64, after task.BellAfter, limit int) ([]task.Bell, error) {
 	return s.bells(ctx, newText(8).s("SELECT ").s(bellColumns).s(" FROM bells WHERE lane_id=").n(int64(laneID)).s(" AND app_id=").
 		n(int64(appID)).s(" AND kind=").n(int64(kind)).s(" AND due_at BETWEEN ").n(after.DueAt).s(" AND ").n(now).s(" AND (due_at>").n(after.DueAt).
 		s(" OR id>").n(after.ID).s(") ORDER BY due_at,id LIMIT ").n(int64(limit)).String())
+}
+
+// dueFlowsMySQL is answered by a loose index scan: one dive into the index flow for each flow.
+const dueFlowsMySQL = "SELECT flow,MIN(due_at) FROM bells FORCE INDEX (flow) WHERE lane_id=? AND app_id=? AND kind=? AND flow>? GROUP BY lane_id,app_id,kind,flow LIMIT ?"
+
+// dueFlowsSQLite spells the dives out.
+const dueFlowsSQLite = "WITH RECURSIVE f(f,d) AS (" +
+	"SELECT * FROM (SELECT flow,due_at FROM bells WHERE lane_id=?1 AND app_id=?2 AND kind=?3 AND flow>?4 ORDER BY flow,due_at LIMIT 1)" +
+	" UNION ALL SELECT b.flow,b.due_at FROM f CROSS JOIN bells b ON b.id=" +
+	"(SELECT id FROM bells WHERE lane_id=?1 AND app_id=?2 AND kind=?3 AND flow>f.f ORDER BY flow,due_at LIMIT 1)" +
+	" LIMIT ?5) SELECT f,d FROM f"
+
+// DueFlows lists flows of a pair that have start bells of a kind, each with the earliest due time, by flow, behind a flow. It reads
+// one entry of an index for each flow, never a bell per row.
+func (s *Store) DueFlows(ctx context.Context, laneID, appID int32, kind task.BellKind, after int64, limit int) ([]task.FlowDue, error) {
+	query := dueFlowsSQLite
+	if s.mysql {
+		query = dueFlowsMySQL
+	}
+	var out []task.FlowDue
+	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
+		var f task.FlowDue
+		err := rows.Scan(&f.Flow, &f.MinDue)
+		out = append(out, f)
+		return err
+	}, laneID, appID, int(kind), after, limit)
+	return out, err
+}
+
+// flowsPerQuery bounds the parts of one statement of FlowBells; SQLite takes 500.
+const flowsPerQuery = 100
+
+// FlowBells lists the first bells of flows that are due by now, at most as many of each as is wanted.
+func (s *Store) FlowBells(ctx context.Context, laneID, appID int32, kind task.BellKind, now int64, wants []task.FlowWant) ([]task.Bell, error) {
+	var all []task.Bell
+	for part := range slices.Chunk(wants, flowsPerQuery) {
+		x := newText(4 * len(part))
+		for i, w := range part {
+			if i > 0 {
+				x.s(" UNION ALL ")
+			}
+			x.s("SELECT * FROM (SELECT ").s(bellColumns).s(" FROM bells")
+			if s.mysql {
+				x.s(" FORCE INDEX (flow)")
+			}
+			x.s(" WHERE lane_id=").n(int64(laneID)).s(" AND app_id=").n(int64(appID)).s(" AND kind=").n(int64(kind)).s(" AND flow=").n(w.Flow).
+				s(" AND due_at<=").n(now).s(" ORDER BY due_at,id LIMIT ").n(int64(w.Bells)).s(") f").n(int64(i))
+		}
+		bells, err := s.bells(ctx, x.String())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, bells...)
+	}
+	return all, nil
 }
 
 // duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair and kind.

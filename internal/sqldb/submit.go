@@ -81,7 +81,7 @@ func (s *Store) newSubmit(ctx context.Context, reqs []*task.Request) (*submit, e
 				}
 			}
 			if at := u.due(sub); at > u.now {
-				u.alone[instant{at, sub.LaneID, sub.AppID, u.sizes.bellKind(sub.KindID)}]++
+				u.alone[u.instantOf(sub)]++
 			}
 		}
 	}

@@ -18,6 +18,7 @@ type instant struct {
 	at        int64
 	lane, app int32
 	kind      task.BellKind // of the bells that list them
+	flow      int64
 }
 
 // instants counts how many tasks of future instants this process has rung alone, over all flushes.
@@ -57,7 +58,8 @@ const maxStatement = 640 << 10
 func (u *submit) insertTasks(ctx context.Context, t tx, subs []*task.Submission) error {
 	bells := u.number(u.group(subs, task.StartBell))
 	for i := range bells {
-		bells[i].Direct = bells[i].DueAt <= u.now+directWithin
+		bells[i].Limited = u.s.limited(bells[i].LaneID, bells[i].AppID, bells[i].Flow)
+		bells[i].Direct = bells[i].DueAt <= u.now+directWithin && !bells[i].Limited
 	}
 	all := bells
 	if slices.ContainsFunc(subs, func(sub *task.Submission) bool { return sub.ExpiresAt != 0 }) {
@@ -103,7 +105,12 @@ func holders(bells []task.Bell, subs []*task.Submission) []int64 {
 	return out
 }
 
-// group puts submissions of equal (lane, app, due, kind of bell) into bells no larger than the lane's bell size, ids sorted. At a future
+// instantOf is where and when a submission is due.
+func (u *submit) instantOf(sub *task.Submission) instant {
+	return instant{u.due(sub), sub.LaneID, sub.AppID, u.sizes.bellKind(sub.KindID).WithFlow(sub.Flow), sub.Flow}
+}
+
+// group puts submissions of equal (lane, app, due, kind of bell, flow) into bells no larger than the lane's bell size, ids sorted. At a future
 // instant the first ones of it are alone.
 func (u *submit) group(subs []*task.Submission, kind task.BellKind) []task.Bell {
 	type filling struct{ bell, alone int }
@@ -116,12 +123,12 @@ func (u *submit) group(subs []*task.Submission, kind task.BellKind) []task.Bell 
 	}
 	var bells []task.Bell
 	for _, sub := range sorted {
-		p := instant{u.due(sub), sub.LaneID, sub.AppID, u.sizes.bellKind(sub.KindID)}
+		p := u.instantOf(sub)
 		if kind == task.ExpireBell {
 			if sub.ExpiresAt == 0 {
 				continue
 			}
-			p.at, p.kind = sub.ExpiresAt, kind
+			p.at, p.kind, p.flow = sub.ExpiresAt, kind, 0
 		}
 		size := u.sizes.forBell(p.lane, p.kind)
 		if f == nil || p != last {
@@ -140,7 +147,7 @@ func (u *submit) group(subs []*task.Submission, kind task.BellKind) []task.Bell 
 		}
 		if f.bell < 0 || len(bells[f.bell].TaskIDs) >= size {
 			f.bell = len(bells)
-			bells = append(bells, task.Bell{Kind: p.kind, LaneID: p.lane, AppID: p.app, DueAt: p.at,
+			bells = append(bells, task.Bell{Kind: p.kind, LaneID: p.lane, AppID: p.app, DueAt: p.at, Flow: p.flow,
 				TaskIDs: make([]int64, 0, min(size, len(subs)))})
 		}
 		b := &bells[f.bell]

@@ -21,6 +21,7 @@ type BodyHead struct {
 	UniqueWindowMs int64             `json:"uniqueWindowMs,omitempty"` // with ScopeWindow
 	Labels         map[string]string `json:"labels,omitempty"`
 	RetryOf        int64             `json:"retryOf,omitempty"`
+	LimitKey       string            `json:"limitKey,omitempty"`      // with HasLimitKey
 	CompletionURL  string            `json:"completionUrl,omitempty"` // with HasCompletion
 	// CompletionKind is the kind of the task that tells it, instead of CompletionKind of the package: a surface's own way. Such
 	// a one tells results only, of tasks that succeed, and is retried by the task's own policy.
@@ -53,7 +54,7 @@ var errBody = errors.New("body: not a task body")
 // Encode gives the stored form: version byte, uvarint length of the head, head as JSON, payload.
 func (b Body) Encode() ([]byte, error) {
 	var head []byte
-	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.Name != "" || h.CompletionURL != "" || h.ScheduleID != 0 || h.Trace != "" {
+	if h := b.Head; h.Retry != nil || h.UniqueKey != "" || h.LimitKey != "" || len(h.Labels) > 0 || h.RetryOf != 0 || h.Name != "" || h.CompletionURL != "" || h.ScheduleID != 0 || h.Trace != "" {
 		var err error
 		if head, err = json.Marshal(h); err != nil {
 			return nil, fmt.Errorf("encode body head: %w", err)

@@ -39,6 +39,18 @@ type LaneApp struct {
 	MinDue        int64
 }
 
+// FlowDue is a flow that has start bells.
+type FlowDue struct {
+	Flow   int64
+	MinDue int64
+}
+
+// FlowWant asks for the first bells of a flow.
+type FlowWant struct {
+	Flow  int64
+	Bells int // at most
+}
+
 // BellAfter is a position in (due_at, id) order.
 type BellAfter struct{ DueAt, ID int64 }
 

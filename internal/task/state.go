@@ -112,7 +112,17 @@ const (
 	// Awaiting: the attempt goes on without a worker. Its receiver took it over and completes it by the due time, which is
 	// that of a deadline bell. The task is stored as waiting and shown as running.
 	Awaiting Flags = 1 << 12
+	// HasLimitKey: the body names a limit key.
+	HasLimitKey Flags = 1 << 13
+	// The places that a running task holds in limits of concurrency: of its queue, its app and its limit key. The claim sets them
+	// and every arrow out of running clears them, each in the transaction that moves limits.running.
+	InQueueLimit Flags = 1 << 14
+	InAppLimit   Flags = 1 << 15
+	InKeyLimit   Flags = 1 << 16
 )
+
+// PlaceFlags are the places in limits.
+const PlaceFlags = InQueueLimit | InAppLimit | InKeyLimit
 
 // Has reports whether every flag of f is set.
 func (fs Flags) Has(f Flags) bool { return fs&f == f }

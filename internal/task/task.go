@@ -50,6 +50,7 @@ type Submission struct {
 	TimeoutMs             int32
 	Body                  []byte // EncodeBody
 	Unique                *Unique
+	Flow                  int64   // of the limit key; 0: none
 	Labels                []Label // sorted by key
 
 	// Set by the store; DueAt too, when it was 0.
@@ -146,13 +147,34 @@ const (
 	// DeadlineBell holds tasks whose attempt awaits its completion (flag Awaiting), until their time for it is over. The scheduler
 	// executes it; it is never published, and no claim can win it.
 	DeadlineBell BellKind = 3
+	// FlowBell is a start bell of tasks that share a limit key (Bell.Flow), FlowShellBell the same of commands. They have stretches of
+	// the indexes of their own, so that what waits for its key stands in nobody else's way.
+	FlowBell      BellKind = 4
+	FlowShellBell BellKind = 5
 )
 
 // ShellKind is the kind of tasks that run a command line.
 const ShellKind = "shell"
 
 // Starts reports whether bells of the kind start tasks.
-func (k BellKind) Starts() bool { return k == StartBell || k == ShellBell }
+func (k BellKind) Starts() bool { return k != ExpireBell && k != DeadlineBell }
+
+// Shell reports whether bells of the kind start commands.
+func (k BellKind) Shell() bool { return k == ShellBell || k == FlowShellBell }
+
+// Flows reports whether bells of the kind have a flow.
+func (k BellKind) Flows() bool { return k == FlowBell || k == FlowShellBell }
+
+// WithFlow is the kind of start bells of tasks with a flow; 0: none.
+func (k BellKind) WithFlow(flow int64) BellKind {
+	switch {
+	case flow == 0:
+		return k
+	case k == ShellBell:
+		return FlowShellBell
+	}
+	return FlowBell
+}
 
 // Bell is a batch of waiting tasks of one lane, app, epoch and due time.
 type Bell struct {
@@ -161,8 +183,10 @@ type Bell struct {
 	LaneID, AppID int32
 	Epoch         int32 // of its tasks while they wait; the claim makes it Epoch+1
 	DueAt         int64
-	Direct        bool // its writer rings it
-	Keyed         bool // some task of it may hold a unique key until it is started: the claim looks for them
+	Direct        bool  // its writer rings it
+	Keyed         bool  // some task of it may hold a unique key until it is started: the claim looks for them
+	Flow          int64 // the limit key that its tasks share (FlowOf); 0: none
+	Limited       bool  // not stored: a limit holds for it, so its writer leaves it to the lane's owner
 	TaskIDs       []int64
 }
 
@@ -201,6 +225,8 @@ type ClaimedTask struct {
 	Epoch      int32 // the new epoch
 	AttemptID  int64
 	DueAt      int64
+	Flow       int64 // of its limit key; 0: none
+	Places     Flags // the places that it holds in limits (PlaceFlags)
 }
 
 // ClaimedBell says what became of one bell.
@@ -210,6 +236,7 @@ type ClaimedBell struct {
 	DueAt     int64 // in the future: keep it until then
 	Remaining int   // tasks left in it, for lack of slots or of a runner
 	NoRunner  int   // of Remaining: tasks of kinds this worker does not run
+	Limited   bool  // more of it may not start now: FIN its message, the lane's owner rings it again
 }
 
 // Ending is one attempt that its worker reports.
@@ -222,6 +249,8 @@ type Ending struct {
 	DueAt, StartedAt           int64
 	ExpiresAt                  int64
 	FinishedAt                 int64
+	Flow                       int64 // ClaimedTask.Flow
+	Places                     Flags // ClaimedTask.Places
 
 	Outcome    Outcome
 	To         State // Succeeded, Failed, Cancelled or Waiting (retry, snooze)
@@ -308,6 +337,7 @@ type App struct {
 	CallbackURL string
 	Paused      bool
 	Weight      int    // share of a contended lane, 1 … 1000
+	Limits      Limits // over all queues
 	Secret      []byte // signing secret, sealed
 	CreatedAt   int64
 	Legacy      Legacy

@@ -107,6 +107,9 @@ func (e *Engine) settleBells(p *plan, res task.Claimed) (out []answer) {
 			out = append(out, answer{h, -1})
 		case b.DueAt > res.Now:
 			h.rung.DueAt = b.DueAt // kept, or given back if it is far ahead, by giveBack
+		case b.Limited:
+			p.lane.drop(h)
+			out = append(out, answer{h, -1}) // the lane's owner rings it again when its limits have room
 		case b.NoRunner >= b.Remaining && (h.limited || len(e.limited) == 0):
 			p.lane.drop(h)
 			out = append(out, answer{h, strangeDelay(h.attempts())})
@@ -161,7 +164,7 @@ func (e *Engine) admit(p *plan, res task.Claimed) []run {
 		r.item.ID = t.ID
 		r.end = task.Ending{
 			TaskID: t.ID, ClaimID: c.id, AttemptID: t.AttemptID, WorkerID: c.worker, AppID: t.AppID, LaneID: p.lane.ID,
-			Epoch: t.Epoch, DueAt: t.DueAt, StartedAt: res.Now,
+			Epoch: t.Epoch, DueAt: t.DueAt, StartedAt: res.Now, Flow: t.Flow, Places: t.Places,
 		}
 		r.slot = e.idle[len(e.idle)-1]
 		e.idle = e.idle[:len(e.idle)-1]
