@@ -16,7 +16,7 @@ import (
 // ago, less what was rung since. A guess that is wrong costs one message, never a place too many.
 
 const (
-	limitsEvery   = 200 * time.Millisecond // between two looks for limits that changed, while there is work
+	limitsEvery   = 100 * time.Millisecond // between two looks for limits that changed, while there is work
 	countsEvery   = 10 * time.Millisecond  // between two readings of how limits stand that somebody waits for
 	placeEvery    = 15 * time.Millisecond  // between two looks for a place that became free
 	limitedRering = 50 * time.Millisecond  // a limited bell that stays was refused, or waits for a slot: rung again then, later at double the interval
@@ -294,6 +294,9 @@ func (p *loop) hearLimits(ctx context.Context, now time.Time) error {
 	}
 	p.refreshViews()
 	for _, l := range p.lanes {
+		for _, a := range l.apps {
+			a.sweepAt = time.Time{}
+		}
 		for _, r := range l.rung {
 			if _, any := p.limitsOfBell(l, &r.bell); any && !r.limited() {
 				r.nextAt, r.interval = now.Add(limitedRering), 0 // the limit may have refused it
