@@ -217,7 +217,7 @@ func TestSchedulesOnRealParts(t *testing.T) {
 		spans = append(spans, x.edit(edited.ID, 4*time.Second)...)
 
 		until := s.Clock().Now() - 3000
-		x.eventually("everything is fired that is due", 15*time.Second, func() bool {
+		x.eventually("everything is fired that is due", time.Minute, func() bool {
 			due, err := s.DueSchedules(t.Context(), []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, until, 1)
 			return err == nil && len(due) == 0
 		})
@@ -230,8 +230,12 @@ func TestSchedulesOnRealParts(t *testing.T) {
 			}
 		}
 		t.Logf("a slot was fired %d ms late", latest)
-		if latest > 5000 {
-			t.Error("more than 5 s")
+		promise := int64(5000)
+		if racing { // everything takes many times as long, and the machine is shared by other tests
+			promise *= 3
+		}
+		if latest > promise {
+			t.Errorf("more than %d ms", promise)
 		}
 		for m, want := range map[schedule.Misfire]int{schedule.MisfireSkip: 0, schedule.MisfireOnce: 1, schedule.MisfireAll: 48} {
 			fired := 0
@@ -248,7 +252,7 @@ func TestSchedulesOnRealParts(t *testing.T) {
 			t.Errorf("%d rows for two days of skipped seconds", n)
 		}
 		x.spans(edited.ID, spans, until)
-		x.eventually("every task is done", 15*time.Second, func() bool {
+		x.eventually("every task is done", time.Minute, func() bool {
 			var open int
 			err := s.Reader().QueryRow("SELECT COUNT(*) FROM tasks WHERE app_id = ? AND state = 2 AND due_at < ?", x.app, s.Clock().Now()-1000).Scan(&open)
 			return err == nil && open == 0
