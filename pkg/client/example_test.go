@@ -209,3 +209,81 @@ func ExampleSchedules_Ensure() {
 	// nightly report version 1
 	// nightly report version 2
 }
+
+// What happens to one task, while it happens, to its end.
+func ExampleClient_TaskEvents() {
+	ctx, c := context.Background(), connect()
+	defer c.Close()
+
+	t, err := c.Submit(ctx, "echo", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for e, err := range c.TaskEvents(ctx, t.ID, "") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Type)
+	}
+	// Output:
+	// submitted
+	// started
+	// succeeded
+}
+
+// What happens to all tasks of the app. The stream goes on over lost connections until it is left.
+func ExampleClient_Events() {
+	ctx, c := context.Background(), connect()
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	go submitNowAndThen(ctx, c)
+
+	for e, err := range c.Events(ctx, client.EventFilter{Queue: "orders"}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if e.Type == apiv1.EventReset {
+			continue // events may be missing before this one: read anew what you need
+		}
+		if apiv1.Final(e.State) {
+			fmt.Println(e.Kind, e.State)
+			break
+		}
+	}
+	// Output: echo succeeded
+}
+
+func submitNowAndThen(ctx context.Context, c *client.Client) {
+	for tick := time.NewTicker(100 * time.Millisecond); ; {
+		if _, err := c.Submit(ctx, "echo", nil, client.Queue("orders")); err != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// A client with settings of its own.
+func ExampleNew() {
+	c, err := client.New(os.Getenv("TASKWEIR_URL"), os.Getenv("TASKWEIR_API_KEY"),
+		client.WithUserAgent("billing/2.1"),
+		client.WithTimeout(10*time.Second),
+		client.WithRetry(client.RetryPolicy{Tries: 8, Elapsed: 2 * time.Minute}),
+		client.WithPatience(time.Hour),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	health, err := c.Health(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(health.Status)
+	// Output: ok
+}
