@@ -107,24 +107,25 @@ func (a *Attempt) Fence(h http.Header) {
 	}
 }
 
-// Logger writes to the attempt's log, which is kept with the task: its last 64 KiB, one line a record, from level Debug. Records
-// also go to the worker's own log, with the task's id, epoch and kind. Times are the database's.
+// Logger writes to the attempt's log, which is shown as it comes to those who follow it, and kept with the task: its last 64 KiB,
+// one line a record, from level Debug. Records also go to the worker's own log, with the task's id, epoch and kind. Times are the
+// database's.
 func (a *Attempt) Logger() *slog.Logger {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.logger == nil {
-		a.log = &attemptLog{live: a.job.Output}
+		a.log = &attemptLog{write: a.job.Output}
 		a.logger = slog.New(newLogHandler(a))
 	}
 	return a.logger
 }
 
-// end closes the attempt and gives what it leaves: its result and its log, nil when there is none.
-func (a *Attempt) end() (result, log []byte) {
+// end closes the attempt and gives its result; nil when there is none.
+func (a *Attempt) end() []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.log != nil {
-		log = a.log.close()
+		a.log.close()
 	}
-	return a.result, log
+	return a.result
 }

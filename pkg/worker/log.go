@@ -1,24 +1,17 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/taskweir/taskweir/internal/task"
 )
 
-// cutMark is the first line of a log that was longer than what is kept.
-const cutMark = "… earlier lines were dropped\n"
-
-// attemptLog keeps the last lines of an attempt, at most task.MaxLog bytes when it is closed.
+// attemptLog hands lines to the engine, which shows them to those who follow and keeps the last 64 KiB, until the handler has
+// returned: by then the engine has taken the log.
 type attemptLog struct {
 	mu     sync.Mutex
-	buf    []byte
-	live   func(line []byte) // shows it to those who follow the log while the attempt runs
-	cut    bool
+	write  func(line []byte)
 	closed bool
 }
 
@@ -26,42 +19,16 @@ type attemptLog struct {
 func (l *attemptLog) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return len(line), nil
-	}
-	l.buf = append(l.buf, line...)
-	l.live(line)
-	if len(l.buf) > 2*task.MaxLog {
-		l.shorten()
+	if !l.closed {
+		l.write(line)
 	}
 	return len(line), nil
 }
 
-// shorten keeps what fits, from the beginning of a line. The lock is held.
-func (l *attemptLog) shorten() {
-	l.cut = true
-	tail := l.buf[len(l.buf)-(task.MaxLog-len(cutMark)):]
-	if i := bytes.IndexByte(tail, '\n'); i >= 0 && i+1 < len(tail) {
-		tail = tail[i+1:]
-	}
-	l.buf = append(l.buf[:0], tail...)
-}
-
-// close ends the log and gives it; nil when nothing was written.
-func (l *attemptLog) close() []byte {
+func (l *attemptLog) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	if len(l.buf) > task.MaxLog-len(cutMark) && (l.cut || len(l.buf) > task.MaxLog) {
-		l.shorten()
-	}
-	if len(l.buf) == 0 {
-		return nil
-	}
-	if l.cut {
-		return append([]byte(cutMark), l.buf...)
-	}
-	return l.buf
 }
 
 // logHandler sends records to the attempt's log and to the process's own.

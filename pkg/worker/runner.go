@@ -29,13 +29,11 @@ func (r *runner) MaxRunMs() int32 { return r.maxMs }
 func (r *runner) Run(ctx context.Context, job engine.Job) task.Result {
 	a := &Attempt{job: job, out: r.log}
 	err := r.call(ctx, a)
-	result, log := a.end()
+	result := a.end()
 	if err == nil {
-		return task.Result{Outcome: task.OutcomeSucceeded, Body: result, Log: log}
+		return task.Result{Outcome: task.OutcomeSucceeded, Body: result}
 	}
-	res := verdict(err)
-	res.Log = log
-	return res
+	return verdict(err)
 }
 
 // panicked is what a handler panicked with.
