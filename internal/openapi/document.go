@@ -137,15 +137,16 @@ type headers map[string]header
 type header struct {
 	Ref         string  `json:"$ref,omitempty"`
 	Description string  `json:"description,omitempty"`
+	Required    bool    `json:"required,omitempty"` // always there where it is named
 	Schema      *Schema `json:"schema,omitempty"`
 }
 
 // headerTexts are the headers that answers may have.
 var headerTexts = headers{
-	"X-Request-Id":       {Description: "Names the request in answers and in the server's log: as it was sent, or the server's own.", Schema: text(1, 128)},
-	"ETag":               {Description: "The version of what is answered, for If-None-Match and, where a route honours it, If-Match.", Schema: &Schema{Type: Types{"string"}}},
-	"Retry-After":        {Description: "Whole seconds after which to ask again.", Schema: &Schema{Type: Types{"string"}, Pattern: `^[1-9][0-9]*$`}},
-	"WWW-Authenticate":   {Description: "Asks for an API key.", Schema: &Schema{Type: Types{"string"}}},
+	"X-Request-Id":       {Required: true, Description: "Names the request in answers and in the server's log: as it was sent, or the server's own.", Schema: text(1, 128)},
+	"ETag":               {Required: true, Description: "The version of what is answered, for If-None-Match and, where a route honours it, If-Match.", Schema: &Schema{Type: Types{"string"}}},
+	"Retry-After":        {Required: true, Description: "Whole seconds after which to ask again.", Schema: &Schema{Type: Types{"string"}, Pattern: `^[1-9][0-9]*$`}},
+	"WWW-Authenticate":   {Required: true, Description: "Asks for an API key.", Schema: &Schema{Type: Types{"string"}}},
 	apiv1.HeaderReplayed: {Description: "true when the Idempotency-Key was known: what it made is answered as it is now.", Schema: choice("true")},
 }
 
@@ -201,11 +202,40 @@ func assemble(ops []Operation) *Document {
 		}
 		d.Paths[at].methods = append(d.Paths[at].methods, method{o.Method, b.operation(o)})
 	}
+	b.ref(reflect.TypeFor[apiv1.Event]()) // the data of streams, which no media type describes
 	d.Components = components{Schemas: b.schemas, Headers: headerTexts, SecuritySchemes: map[string]any{
 		"apiKey": map[string]any{"type": "http", "scheme": "bearer", "description": "An API key of an app. Its scope is read, submit, manage or admin."},
 		"ticket": map[string]any{"type": "apiKey", "in": "query", "name": "ticket", "description": "For browsers, which cannot send headers with an event stream: good for one request."},
 	}}
 	return d
+}
+
+// RequestSchema is the schema of an operation's body, by its id; nil when it has none.
+func (d *Document) RequestSchema(id string) *Schema {
+	for _, p := range d.Paths {
+		for _, m := range p.methods {
+			if m.op.ID == id && m.op.Body != nil {
+				return m.op.Body.Content["application/json"].Schema
+			}
+		}
+	}
+	return nil
+}
+
+// Resolve follows a reference to a component; a reference with null beside it is followed too.
+func (d *Document) Resolve(s *Schema) *Schema {
+	if s == nil {
+		return nil
+	}
+	for _, alt := range s.AnyOf {
+		if alt.Ref != "" && s.Type == nil {
+			s = alt
+		}
+	}
+	if name, ok := strings.CutPrefix(s.Ref, refPrefix); ok {
+		return d.Components.Schemas.Get(name)
+	}
+	return s
 }
 
 // close marks the types that requests are made of: they refuse members that they do not know.
@@ -337,7 +367,7 @@ func (b *builder) problems(o *Operation) (out responses) {
 			r.Headers["Retry-After"] = header{Ref: "#/components/headers/Retry-After"}
 		case http.StatusConflict:
 			if code == "attempt_running" {
-				r.Headers["Retry-After"] = header{Ref: "#/components/headers/Retry-After"}
+				r.Headers["Retry-After"] = header{Description: "With `attempt_running`: whole seconds after which to ask again.", Schema: headerTexts["Retry-After"].Schema}
 			}
 		}
 	}

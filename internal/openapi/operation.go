@@ -55,6 +55,7 @@ type Example struct {
 	Query  string // without ?
 	Body   string
 	Before string // a line that makes what the example needs
+	ID     string // stands for {id} in place of what the page's variables have
 }
 
 // Variables are what examples call the things of a path.
@@ -70,7 +71,9 @@ func (o *Operation) Filled() string {
 	for seg := range strings.SplitSeq(strings.TrimPrefix(o.Path, "/"), "/") {
 		way += "/" + seg
 		if strings.HasPrefix(seg, "{") {
-			if v, ok := variables[way]; ok {
+			if v, ok := variables[way]; seg == "{id}" && o.Example.ID != "" {
+				seg = o.Example.ID
+			} else if ok {
 				seg = v
 			} else {
 				seg = variables[seg]

@@ -19,8 +19,8 @@ var pageSource string
 //go:embed page.css
 var pageStyle string
 
-// setup is what the examples of the page need first. It is run by a test, as it stands there, before every example.
-const setup = `URL=http://127.0.0.1:8080
+// Setup is what the examples of the page need first. It is run by a test, as it stands there, before every example.
+const Setup = `URL=http://127.0.0.1:8080
 AUTH="Authorization: Bearer $(cat .taskweir/bootstrap.key)"
 
 first() { grep -o '"id":"[^"]*"' | head -n 1 | cut -d '"' -f 4; }
@@ -37,7 +37,7 @@ func page(d *Document) ([]byte, string) {
 	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	var b bytes.Buffer
 	t := template.Must(template.New("page").Funcs(template.FuncMap{"prose": prose, "type": typeOf, "limits": limitsOf}).Parse(pageSource))
-	err := t.Execute(&b, map[string]any{"Style": template.CSS(pageStyle), "Doc": d, "Groups": d.grouped(), "Setup": setup, "Schemas": d.Components.Schemas}) //nolint:gosec // the style is ours
+	err := t.Execute(&b, map[string]any{"Style": template.CSS(pageStyle), "Doc": d, "Groups": d.grouped(), "Setup": Setup, "Schemas": d.Components.Schemas}) //nolint:gosec // the style is ours
 	if err != nil {
 		panic("openapi: page: " + err.Error()) // a mistake in the template: the first test that runs finds it
 	}

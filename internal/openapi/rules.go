@@ -87,7 +87,7 @@ var (
 	// always is never null, and always there.
 	always   rule = func(_ *builder, m *member) { m.nullable = false }
 	notEmpty rule = func(_ *builder, m *member) { one := 1; m.schema.MinLength = &one }
-	required rule = func(_ *builder, m *member) { m.required, m.nullable = true, false }
+	optional rule = func(_ *builder, m *member) { m.required = false }
 	// minusOne also allows -1.
 	minusOne rule = func(_ *builder, m *member) {
 		lo, hi, description := m.schema.Minimum, m.schema.Maximum, m.schema.Description
@@ -175,6 +175,7 @@ var rules = map[string][]rule{
 	"Task.runAt":         {always},
 	"Task.createdAt":     {always},
 	"Task.completionUrl": {null},
+	"Task.limitKey":      {null},
 	"Task.timeoutMs":     {within(1, week), minusOne},
 
 	"RetryInForce.policy": {policies},
@@ -299,6 +300,22 @@ var rules = map[string][]rule{
 	"KeyCreate.scope": {scopes},
 
 	"Problem.status": {within(400, 599)},
+
+	"Event.type": {oneOf(apiv1.EventSubmitted, apiv1.EventStarted, apiv1.EventProgress, apiv1.EventRetrying, apiv1.EventSucceeded, apiv1.EventFailed,
+		apiv1.EventCancelled, apiv1.EventReset)},
+	"Event.state":      {states},
+	"Event.epoch":      {count},
+	"Event.outcome":    {outcomes},
+	"Ticket.expiresAt": {always},
+
+	"Limits.rate":        {optional, null},
+	"Limits.concurrency": {within(1, 1_000_000), optional, null},
+	"Rate.tasks":         {within(1, 1_000_000)},
+	"Rate.perMs":         {within(100, day), byDefault(1000)},
+	"Rate.burst":         {within(1, 1_000_000)},
+
+	"LimitKey.key":     {pattern(limitKey)},
+	"LimitKey.running": {count},
 }
 
 // conditions are rules between members.

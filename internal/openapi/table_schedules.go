@@ -29,7 +29,7 @@ var scheduleOperations = []Operation{
 		Text:  "What is left out takes its default; only `paused` stays as it is. It acts from the next slot on.",
 		Query: []string{"app"}, Body: apiv1.ScheduleInput{}, Reads: Required, IfMatch: true, Answers: []Answer{aSchedule},
 		Codes:   []string{"schedule_not_found", "name_taken", "system_schedule", "version_changed", "payload_too_large"},
-		Example: Example{Body: `{"name":"nightly","spec":{"cron":"@daily"},"task":{"kind":"echo"}}`}},
+		Example: Example{Body: `{"name":"hourly","spec":{"cron":"@daily"},"task":{"kind":"echo"}}`}},
 
 	{Method: del, Path: "/v1/schedules/{id}", ID: "deleteSchedule", Tag: "Schedules", Title: "Delete a schedule", Scope: "manage",
 		Text:  "What it started goes on.",

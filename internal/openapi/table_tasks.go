@@ -62,7 +62,7 @@ var taskOperations = []Operation{
 
 	{Method: post, Path: "/v1/tasks/{id}/run-now", ID: "runTaskNow", Tag: "Tasks", Title: "Run a waiting task now", Scope: "submit",
 		Query: []string{"app"}, Reads: Empty, Answers: []Answer{aTask}, Codes: []string{"task_not_found", "not_waiting"},
-		Example: Example{Before: `TASK=$(curl -s "$URL/v1/tasks" -H "$AUTH" -d '{"kind":"echo","delayMs":60000}' | first)`}},
+		Example: Example{ID: "$LATER", Before: `LATER=$(curl -s "$URL/v1/tasks" -H "$AUTH" -d '{"kind":"echo","delayMs":60000}' | first)`}},
 
 	{Method: post, Path: "/v1/tasks/{id}/abandon", ID: "abandonTask", Tag: "Tasks", Title: "Close a zombie's attempt", Scope: "manage",
 		Text:  "For a task whose handler ignores that it was cancelled or that its time is over. The handler may go on; what it reports is dropped.",
@@ -93,5 +93,5 @@ var taskOperations = []Operation{
 		Text:  "Asks the worker that runs the task what it does at this moment.",
 		Query: []string{"app"}, Answers: []Answer{{Status: 200, Text: "The goroutines of the attempt.", Type: apiv1.Stack{}}},
 		Codes:   []string{"task_not_found", "task_not_running", "live_view_unavailable"},
-		Example: Example{Before: `TASK=$(curl -s "$URL/v1/tasks" -H "$AUTH" -d '{"kind":"sleep","payload":{"ms":60000}}' | first); sleep 1`}},
+		Example: Example{ID: "$LONG", Before: `LONG=$(curl -s "$URL/v1/tasks" -H "$AUTH" -d '{"kind":"sleep","payload":{"ms":60000}}' | first); sleep 1`}},
 }

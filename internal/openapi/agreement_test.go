@@ -1,0 +1,316 @@
+package openapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taskweir/taskweir/internal/openapi"
+)
+
+// TestSchemasAndServerAgree sends requests made from the schemas to an API: what a schema refuses the server refuses, and what the
+// server takes its schema takes; what the server refuses although the schema takes it (another task has the key, the time is over) it
+// refuses with a documented problem. Each request is an example with one member, or two, replaced by values at and beyond the bounds that its schema
+// names, and by values of every other type.
+func TestSchemasAndServerAgree(t *testing.T) {
+	c := readContract(t, openapi.JSON())
+	f := newFaulty(t, c, nil)
+	f.things()
+	taken, refused := 0, 0
+	try := func(o openapi.Operation, body []byte) {
+		a := f.anywhere(o).send(string(body)).do() // holds answer and, when it was taken, request against the document
+		switch fits := c.validRequest(t, c.ops[o.ID], nil, body) == nil; {
+		case a.StatusCode < 300:
+			taken++
+		case !fits:
+			if refused++; a.StatusCode != 422 && a.StatusCode != 400 && a.StatusCode != 413 {
+				t.Errorf("%s: %.300s breaks the schema, the server says %d %.300s", o.ID, body, a.StatusCode, a.body)
+			}
+		}
+	}
+	for _, o := range openapi.Operations() {
+		for _, base := range bases[o.ID] {
+			for _, body := range variants(t, c, o, base) {
+				try(o, body)
+			}
+		}
+		if o.Body != nil && bases[o.ID] == nil {
+			t.Errorf("%s has a body, but no request to begin with", o.ID)
+		}
+	}
+	if taken < 100 || refused < 500 {
+		t.Errorf("only %d requests were taken and %d refused", taken, refused)
+	}
+	t.Logf("%d taken, %d refused by both", taken, refused)
+}
+
+// bases are requests that the server takes, with as many members as go together.
+var bases = map[string][]string{
+	"submitTask": {
+		`{"kind":"echo","queue":"q","payload":1,"priority":"low","delayMs":600000,"timeoutMs":1,"labels":{"a":"b"},"completionUrl":"https://example.com/x",
+		"retry":{"policy":"linear","baseMs":10,"capMs":20,"jitter":0.5,"max":1}}`,
+		`{"kind":"echo","runAt":"2090-01-01T00:00:00Z","expiresAt":"2091-01-01T00:00:00Z","uniqueKey":"agree","uniqueScope":"window","uniqueWindowMs":1,"uniqueOnConflict":"keep",
+		"retry":{"policy":"list","delaysMs":[1,2]}}`,
+	},
+	"submitTasks":     {`{"tasks":[{"kind":"echo","delayMs":600000}]}`},
+	"retryTask":       {`{"force":true,"payload":1}`},
+	"completeTask":    {`{"epoch":1,"outcome":"failed","error":{"code":"x","message":"y"},"permanent":true,"retryAfterMs":5}`, `{"epoch":1,"outcome":"succeeded","result":1}`},
+	"createSchedule":  {agreeSchedule, `{"name":"other","spec":{"cron":"0 0 * * *","dialect":"unix"},"task":{"kind":"echo"}}`, `{"name":"third","spec":{"at":"2090-01-01T00:00:00Z"},"task":{"kind":"echo"}}`},
+	"replaceSchedule": {agreeSchedule},
+	"previewSchedule": {`{"spec":{"everyMs":60000,"anchor":"2026-01-01T00:00:00Z"},"zone":"UTC","from":"2026-01-01T00:00:00Z","count":2,"dstGap":"skip","dstOverlap":"both",
+		"jitterMs":5,"startAt":"2026-01-01T00:00:00Z","endAt":"2030-01-01T00:00:00Z"}`},
+	"backfillSchedule": {`{"from":"2026-01-01T00:00:00Z","to":"2026-01-01T02:00:00Z"}`},
+	"createApp": {`{"name":"agree","callbackUrl":"https://example.com/x","weight":2,"signingSecret":"0123456789abcdef","step":5,"retryTotal":1,"remark":"r",
+		"callbackHeaderStyle":"hyphen","signatureMode":"token"}`},
+	"updateApp": {`{"name":"agree","callbackUrl":"https://example.com/x","weight":2,"paused":false,"step":5,"retryTotal":1,"remark":"r",
+		"callbackHeaderStyle":"hyphen","signatureMode":"token"}`},
+	"createEventTicket": {`{"task":"1"}`},
+	"createKey":         {`{"name":"k","scope":"read"}`},
+}
+
+const agreeSchedule = `{"name":"agree","spec":{"everyMs":3600000,"anchor":"2026-01-01T00:00:00Z"},"zone":"Europe/Berlin","dstGap":"skip","dstOverlap":"both",
+	"misfire":{"policy":"all","maxAgeMs":5},"overlap":"skip","jitterMs":5,"startAt":"2026-01-01T00:00:00Z","endAt":"2099-01-01T00:00:00Z",
+	"maxConsecutiveFailures":5,"paused":true,"labels":{"a":"b"},"task":{"kind":"echo","queue":"q","payload":"{{slot}}"}}`
+
+// variants are a request with each member in turn left out, and replaced by each of the values at hand.
+func variants(t *testing.T, c *contract, o openapi.Operation, base string) (out [][]byte) {
+	t.Helper()
+	var whole any
+	if err := json.Unmarshal([]byte(base), &whole); err != nil {
+		t.Fatalf("%s: %v", base, err)
+	}
+	out = append(out, []byte(base))
+	for _, p := range places(whole, nil) {
+		for _, v := range append(extremes(schemaAt(o, p)), strange...) {
+			out = append(out, changed(t, base, p, v))
+		}
+		out = append(out, changed(t, base, p, nil))
+	}
+	for _, p := range append(objects(whole, nil), []string{}) {
+		out = append(out, changed(t, base, append(slices.Clone(p), "nope"), 1))
+	}
+	return out
+}
+
+// strange are values of every type.
+var strange = []any{json.RawMessage("null"), true, false, 0, 1, -1, 1.5, 1e300, "", "x", "2090-01-01T00:00:00Z", "2090-01-01", []any{}, []any{1}, map[string]any{}, map[string]any{"a": 1}}
+
+// places are the ways to every member and element.
+func places(v any, way []string) (out [][]string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if k == "payload" || k == "result" { // any JSON
+				continue
+			}
+			at := append(slices.Clone(way), k)
+			out = append(append(out, at), places(v[k], at)...)
+		}
+	case []any:
+		for i := range v {
+			at := append(slices.Clone(way), fmt.Sprint(i))
+			out = append(append(out, at), places(v[i], at)...)
+		}
+	}
+	return out
+}
+
+// objects are the ways to every object with members of fixed names.
+func objects(v any, way []string) (out [][]string) {
+	for _, p := range places(v, way) {
+		x := v
+		for _, k := range p {
+			switch y := x.(type) {
+			case map[string]any:
+				x = y[k]
+			case []any:
+				x = y[int(k[0]-'0')]
+			}
+		}
+		if _, ok := x.(map[string]any); ok && p[len(p)-1] != "labels" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// changed is a request with another value in one place; without it for nil.
+func changed(t *testing.T, base string, way []string, value any) []byte {
+	t.Helper()
+	var whole any
+	if err := json.Unmarshal([]byte(base), &whole); err != nil {
+		t.Fatal(err)
+	}
+	var set func(v any, way []string) any
+	set = func(v any, way []string) any {
+		if len(way) == 0 {
+			return value
+		}
+		switch v := v.(type) {
+		case map[string]any:
+			if len(way) == 1 && value == nil {
+				delete(v, way[0])
+			} else {
+				v[way[0]] = set(v[way[0]], way[1:])
+			}
+			return v
+		case []any:
+			i := int(way[0][0] - '0')
+			if len(way) == 1 && value == nil {
+				return slices.Delete(v, i, i+1)
+			}
+			v[i] = set(v[i], way[1:])
+			return v
+		}
+		return v
+	}
+	b, err := json.Marshal(set(whole, way))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// schemaAt finds the schema of a place in a request.
+func schemaAt(o openapi.Operation, way []string) *openapi.Schema {
+	d := openapi.Get()
+	s := d.RequestSchema(o.ID)
+	for _, k := range way {
+		s = d.Resolve(s)
+		switch {
+		case s == nil:
+			return nil
+		case s.Items != nil:
+			s = s.Items
+		case s.Properties.Get(k) != nil:
+			s = s.Properties.Get(k)
+		default:
+			s = s.Additional
+		}
+	}
+	return d.Resolve(s)
+}
+
+// extremes are values at the bounds of a schema, and one step beyond.
+func extremes(s *openapi.Schema) (out []any) {
+	if s == nil {
+		return nil
+	}
+	for _, v := range s.Enum {
+		if v != nil {
+			out = append(out, v)
+		}
+	}
+	for _, alt := range s.AnyOf {
+		out = append(out, extremes(alt)...)
+	}
+	if s.Const != nil {
+		out = append(out, s.Const)
+	}
+	for _, n := range []*openapi.Number{s.Minimum, s.Maximum} {
+		if n != nil {
+			out = append(out, float64(*n), float64(*n)-1, float64(*n)+1)
+		}
+	}
+	for _, n := range []*int{s.MinLength, s.MaxLength} {
+		if n != nil {
+			out = append(out, text(*n), text(*n+1), text(max(0, *n-1)))
+		}
+	}
+	for _, n := range []*int{s.MinItems, s.MaxItems} {
+		if n != nil && s.Items != nil && slices.Contains(s.Items.Type, "integer") {
+			out = append(out, slices.Repeat([]any{1}, *n), slices.Repeat([]any{1}, *n+1), slices.Repeat([]any{1}, max(0, *n-1)))
+		}
+	}
+	if n := s.MaxProperties; n != nil {
+		out = append(out, named(*n, 1, 1), named(*n+1, 1, 1), named(1, 63, 255), named(1, 64, 1), named(1, 1, 256), map[string]any{"": "x"})
+	}
+	if s.Pattern != "" {
+		out = append(out, text(1), text(16), text(17), text(40), text(41), text(64), text(65), text(128), text(129), "UPPER", "a b", "ä", "a.b_c-d", "http://x", "HTTPS://example.com/"+text(2028),
+			"https://example.com/"+text(2029))
+	}
+	return out
+}
+
+func text(n int) string { return strings.Repeat("a", n) }
+
+// named are n labels.
+func named(n, name, value int) map[string]any {
+	out := map[string]any{}
+	for i := range n {
+		out[text(name-1)+string(rune('A'+i))] = text(value)
+	}
+	return out
+}
+
+// Query parameters agree too: values at and beyond their bounds, and values of other types.
+func TestParametersAndServerAgree(t *testing.T) {
+	c := readContract(t, openapi.JSON())
+	f := newFaulty(t, c, nil)
+	f.things()
+	n := 0
+	for _, o := range openapi.Operations() {
+		if o.Method != "GET" || o.Scope == "" || o.Ticket {
+			continue
+		}
+		for _, name := range o.Query {
+			if name == "app" || name == "wait" {
+				continue // have tests of their own
+			}
+			for _, v := range parameterValues {
+				query := name + "=" + url.QueryEscape(v)
+				a := f.anywhere(o).query(query).do() // what is taken is held against the schema
+				fits := c.validRequest(t, c.ops[o.ID], url.Values{name: {v}}, nil) == nil
+				if n++; !fits && a.StatusCode < 300 {
+					t.Errorf("%s?%s is taken, but breaks the schema", o.ID, query)
+				}
+			}
+		}
+	}
+	if n < 300 {
+		t.Errorf("only %d requests", n)
+	}
+}
+
+var parameterValues = []string{"", "0", "1", "1000", "1001", "-1", "1.5", "x", "true", "false", "TRUE", "yes", "t", "queued", "fired", "default", "UPPER", "a:b", ":b", "a:",
+	"2026-01-01T00:00:00Z", "2026-01-01", "1,2", "1,x", strings.Repeat("a", 41), strings.Repeat("a", 65), strings.Repeat("a", 256)}
+
+// FuzzRequests changes requests anywhere and looks at what TestSchemasAndServerAgree looks at, with several changes at once.
+func FuzzRequests(f *testing.F) {
+	ops := openapi.Operations()
+	for i := range uint64(8) {
+		f.Add(i, i*7)
+	}
+	var c *contract
+	var w *faulty
+	f.Fuzz(func(t *testing.T, a, b uint64) {
+		if c == nil {
+			c = readContract(t, openapi.JSON())
+		}
+		w = newFaulty(t, c, nil)
+		w.things()
+		r := rand.New(rand.NewPCG(a, b))
+		for range 20 {
+			names := slices.Sorted(maps.Keys(bases))
+			id := names[r.IntN(len(names))]
+			o := ops[indexOf(id)]
+			base := bases[id][r.IntN(len(bases[id]))]
+			for range 1 + r.IntN(3) {
+				all := variants(t, c, o, base)
+				next := string(all[r.IntN(len(all))])
+				if json.Valid([]byte(next)) && next != "null" {
+					base = next
+				}
+			}
+			got := w.anywhere(o).send(base).do()
+			if fits := c.validRequest(t, c.ops[id], nil, []byte(base)) == nil; !fits && got.StatusCode < 300 {
+				t.Errorf("%s took %s", id, base)
+			}
+		}
+	})
+}
