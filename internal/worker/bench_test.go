@@ -59,12 +59,18 @@ func (s *freeStore) Held(_ context.Context, ids []int64) ([]task.Held, error) {
 }
 
 // BenchmarkNoOp measures what the engine itself costs per no-op task in bells of 100 with their payloads.
-func BenchmarkNoOp(b *testing.B) {
+func BenchmarkNoOp(b *testing.B) { drainFree(b, fakeRunner{"k", succeed}, `{"ms":0}`) }
+
+// DrainFree is for the benchmarks of what is built on the engine.
+var DrainFree = drainFree
+
+// drainFree drains tasks of a runner from a store and a broker that cost nothing.
+func drainFree(b *testing.B, with Runner, payload string) {
 	bells := (b.N + 99) / 100
 	s := &freeStore{fakeStore: newFakeStore(), want: int64(bells * 100), end: make(chan struct{}), taken: map[int64]int64{}}
 	bus := newFakeBus()
-	body, _ := task.Body{Payload: []byte(`{"ms":0}`)}.Encode()
-	kind := s.kindID("k")
+	body, _ := task.Body{Payload: []byte(payload)}.Encode()
+	kind := s.kindID(with.Kind())
 	for i := range bells {
 		r := task.Rung{Bell: task.Bell{ID: int64(i + 1), LaneID: 1, AppID: 1}}
 		for k := range int64(100) {
@@ -74,7 +80,7 @@ func BenchmarkNoOp(b *testing.B) {
 		}
 		bus.publish(r)
 	}
-	e, err := New(Options{Store: s, Source: bus, Clock: wall{}, Runners: []Runner{fakeRunner{"k", succeed}}, Host: "bench"})
+	e, err := New(Options{Store: s, Source: bus, Clock: wall{}, Runners: []Runner{with}, Host: "bench"})
 	if err != nil {
 		b.Fatal(err)
 	}
