@@ -51,8 +51,9 @@ fmt: ## format every file
 	gofmt -l -w $(SOURCES)
 
 .PHONY: docs
-docs: ## write the tables of settings into README.md and docs/
+docs: ## write the tables of settings into README.md and docs/, the reference of the command line and what its examples print
 	go test ./internal/config -run TestDocumentsShowEverySetting -count=1 -update
+	go test ./internal/cli -run 'TestDocumentedCommands|TestReferenceIsUpToDate' -count=1 -update
 
 .PHONY: verify
 verify: ## check that modules and generated documents are up to date

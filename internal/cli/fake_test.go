@@ -23,6 +23,7 @@ type exchange struct {
 	answer string
 	header map[string]string
 	drop   bool // break the connection instead of answering
+	slow   bool // do not answer
 }
 
 // fakeAPI answers exchanges in order.
@@ -30,11 +31,13 @@ type fakeAPI struct {
 	t   *testing.T
 	url string
 
-	mu   sync.Mutex
-	left []exchange
-	keys []string // Idempotency-Key of each request
+	mu     sync.Mutex
+	left   []exchange
+	keys   []string          // Idempotency-Key of each request
+	health map[string]string // headers of /healthz, which is answered at any time when it is set
 	// matches is the If-Match of each request.
 	matches []string
+	after   []string // Last-Event-ID of each request
 }
 
 const testKey = "test-key-0123456789"
@@ -57,6 +60,12 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	got := r.Method + " " + r.URL.RequestURI()
+	if r.URL.Path == "/healthz" && f.health != nil {
+		for k, v := range f.health {
+			w.Header().Set(k, v)
+		}
+		return
+	}
 	if len(f.left) == 0 {
 		f.t.Errorf("not expected: %s", got)
 		return
@@ -65,12 +74,19 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.left = f.left[1:]
 	f.keys = append(f.keys, r.Header.Get("Idempotency-Key"))
 	f.matches = append(f.matches, r.Header.Get("If-Match"))
+	f.after = append(f.after, r.Header.Get("Last-Event-ID"))
 	raw, _ := io.ReadAll(r.Body)
 	if got != x.want || x.body != "" && string(raw) != x.body {
 		f.t.Errorf("got %s with %s\nwant %s with %s", got, raw, x.want, x.body)
 	}
 	if h := r.Header.Get("Authorization"); h != "Bearer "+testKey {
 		f.t.Errorf("credential %q", h)
+	}
+	if x.slow {
+		f.mu.Unlock()
+		<-r.Context().Done()
+		f.mu.Lock()
+		return
 	}
 	if x.drop {
 		c, _, _ := w.(http.Hijacker).Hijack()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -139,13 +140,9 @@ func (o *output) connection(ctx context.Context) (opened bool, err error) {
 
 // wholeRunes is how much of a text does not end within a character.
 func wholeRunes(text []byte) int {
-	for back := 1; back <= min(3, len(text)); back++ {
-		c := text[len(text)-back]
-		if c < 0x80 {
-			break
-		}
-		if c >= 0xc0 { // the first byte of a character of 2, 3 or 4
-			if size := 2 + int(c>>5&1) + int(c>>5&c>>4&1); size > back {
+	for back := 1; back <= min(utf8.UTFMax-1, len(text)); back++ {
+		if last := text[len(text)-back:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) {
 				return len(text) - back
 			}
 			break

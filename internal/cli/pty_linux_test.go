@@ -129,6 +129,20 @@ func (p *pty) shows(text string) {
 	p.until(fmt.Sprintf("%q", text), func(s string) bool { return strings.Contains(s, text) })
 }
 
+// full reports whether the other screen is shown, and the cursor hidden.
+func (p *pty) full() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown.other || p.shown.hidden
+}
+
+// strange are the sequences that no terminal need know.
+func (p *pty) strange() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown.unknown
+}
+
 // written is everything that was written, escape sequences too.
 func (p *pty) written() string {
 	p.mu.Lock()

@@ -145,6 +145,7 @@ func (s *scheduleCommands) preview() *cobra.Command {
 	fs.StringVar(&from, "from", "", "fires after this time (RFC 3339; default now)")
 	fs.IntVar(&count, "count", 5, "how many, 1 to 1000")
 	fs.StringVar(&stored, "schedule", "", "of this schedule, by id or name")
+	_ = cmd.RegisterFlagCompletionFunc("schedule", s.complete(completeSchedules))
 	cmd.RunE = s.connected(func(ctx context.Context, c *client, args []string) error {
 		if stored != "" {
 			if len(args) > 0 || f.any(cmd.Flags().Changed) {

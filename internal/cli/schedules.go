@@ -25,10 +25,15 @@ func (p *program) schedules() *cobra.Command {
 	cmd.RunE = listWithoutArguments(list)
 	p.apiFlags(cmd)
 	p.appFlag(cmd)
-	cmd.AddCommand(list, s.get(), s.create(), s.edit(), s.slots(), s.preview(), s.trigger(), s.skipNext(), s.backfill(),
+	cmd.AddCommand(list, s.create(), s.preview())
+	for _, c := range []*cobra.Command{
+		s.get(), s.edit(), s.slots(), s.trigger(), s.skipNext(), s.backfill(),
 		s.each("pause SCHEDULE...", "Plan no more slots; what has begun goes on", http.MethodPost, "/pause", "paused"),
 		s.each("resume SCHEDULE...", "Plan slots again, from the next one on", http.MethodPost, "/resume", "resumed"),
-		s.each("delete SCHEDULE...", "Delete schedules; what has begun goes on", http.MethodDelete, "", "deleted"))
+		s.each("delete SCHEDULE...", "Delete schedules; what has begun goes on", http.MethodDelete, "", "deleted"),
+	} {
+		cmd.AddCommand(s.completing(completeSchedules, c))
+	}
 	return cmd
 }
 
