@@ -47,11 +47,17 @@ func StartMariaDB(ctx context.Context, dir string, o MariaDBOptions) (*MariaDB, 
 		return nil, errNoClient
 	}
 	data := filepath.Join(dir, "mariadb")
-	if err := initMariaDB(ctx, install, data); err != nil {
+	// A server that starts removes every temporary table from its temporary folder, also those of another one that is being made.
+	temp := filepath.Join(dir, "mariadb-tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return nil, fmt.Errorf("make a temporary folder for the database: %w", err)
+	}
+	env := "TMPDIR=" + temp
+	if err := initMariaDB(ctx, install, data, env); err != nil {
 		return nil, err
 	}
 	return onFreePort(func(port int) (*MariaDB, error) {
-		p, err := Start(ctx, Spec{Name: "mariadb", Path: server, Args: mariadbArgs(data, port, o),
+		p, err := Start(ctx, Spec{Name: "mariadb", Path: server, Args: mariadbArgs(data, port, o), Env: []string{env},
 			Log: filepath.Join(dir, "mariadb.log"), Ready: greets(port)})
 		if err != nil {
 			return nil, err
@@ -60,12 +66,14 @@ func StartMariaDB(ctx context.Context, dir string, o MariaDBOptions) (*MariaDB, 
 	})
 }
 
-func initMariaDB(ctx context.Context, install, data string) error {
+func initMariaDB(ctx context.Context, install, data, env string) error {
 	args := []string{"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db"}
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")
 	}
-	if out, err := exec.CommandContext(ctx, install, args...).CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, install, args...)
+	cmd.Env = append(os.Environ(), env)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make an empty database: %w\n%s", err, out)
 	}
 	return nil

@@ -257,6 +257,9 @@ func TestServersComeAndGo(t *testing.T) {
 	if got, err := s.MariaDB.Query(t.Context(), "SELECT @@innodb_flush_log_at_trx_commit, @@innodb_doublewrite"); err != nil || got != "1\t1" {
 		t.Fatalf("durability %q, %v", got, err)
 	}
+	if got, err := s.MariaDB.Query(t.Context(), "SELECT @@tmpdir"); err != nil || !strings.HasPrefix(got, s.Dir) {
+		t.Fatalf("the server shares its temporary folder with others: %q, %v", got, err)
+	}
 	s.MariaDB.Kill()
 	if err := s.MariaDB.Restart(t.Context()); err != nil {
 		t.Fatal(err)
