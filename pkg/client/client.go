@@ -50,7 +50,8 @@ type Option func(*settings) error
 
 type settings struct {
 	core
-	app string
+	app       string
+	anonymous bool
 }
 
 // WithHTTPClient makes requests with hc, for proxies, TLS and tracing of your own. It is copied: its Timeout becomes that of one try
@@ -120,15 +121,21 @@ func WithApp(id string) Option {
 	}
 }
 
+// Anonymous lets New take an empty key, for what needs none: Health, Ready, and Do with WithoutKey. Everything else is answered with
+// ErrUnauthorized then.
+func Anonymous() Option {
+	return func(s *settings) error {
+		s.anonymous = true
+		return nil
+	}
+}
+
 // New makes a client of the API at baseURL, such as https://taskweir.example.com; a path before /v1 is fine. It connects to nothing
 // yet.
 func New(baseURL, apiKey string, opts ...Option) (*Client, error) {
 	base, err := address(baseURL)
 	if err != nil {
 		return nil, fmt.Errorf("taskweir: %w", err)
-	}
-	if apiKey == "" || !printable(apiKey) || strings.Contains(apiKey, " ") {
-		return nil, errors.New("taskweir: the API key must be printable ASCII without spaces, and not empty")
 	}
 	s := &settings{core: core{base: base, agent: agent, timeout: DefaultTimeout, patience: DefaultPatience, silence: silence, pause: pause}}
 	// The key lives in a closure: no way of printing a Client, however deep, finds it.
@@ -138,7 +145,15 @@ func New(baseURL, apiKey string, opts ...Option) (*Client, error) {
 			return nil, fmt.Errorf("taskweir: %w", err)
 		}
 	}
-	s.policy = s.policy.withDefaults()
+	switch {
+	case apiKey == "" && s.anonymous:
+		s.authorize = func(*http.Request) {}
+	case apiKey == "" || !printable(apiKey) || strings.Contains(apiKey, " "):
+		return nil, errors.New("taskweir: the API key must be printable ASCII without spaces, and not empty")
+	}
+	if s.policy = s.policy.withDefaults(); s.policy.Pause != nil {
+		s.pause = s.policy.Pause
+	}
 	if s.http == nil {
 		s.own = newTransport()
 		s.http = &http.Client{Transport: s.own}

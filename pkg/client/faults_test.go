@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -433,15 +434,16 @@ func TestADeleteWhoseAnswerWasLost(t *testing.T) {
 
 // With If-Match a repeat would be refused for its own first try.
 func TestGuardedChangesAreNotRepeatedBlindly(t *testing.T) {
-	asked := 0
+	var asked atomic.Int32
 	c := scripted(t, func(n int, w http.ResponseWriter, r *http.Request) {
-		if asked = n; r.Header.Get("If-Match") != `"3"` {
+		asked.Store(int32(n))
+		if r.Header.Get("If-Match") != `"3"` {
 			t.Errorf("If-Match %q", r.Header.Get("If-Match"))
 		}
 		cut(t, w)
 	})
-	if _, err := c.Schedules.Pause(t.Context(), 1, IfVersion(3)); err == nil || asked != 1 || !maybeDone(err) {
-		t.Errorf("sent %d times: %v", asked, err)
+	if _, err := c.Schedules.Pause(t.Context(), 1, IfVersion(3)); err == nil || asked.Load() != 1 || !maybeDone(err) {
+		t.Errorf("sent %d times: %v", asked.Load(), err)
 	}
 }
 
@@ -617,4 +619,63 @@ func TestManyAreReadInParts(t *testing.T) {
 	if asked != 7+7+1 {
 		t.Errorf("%d requests", asked)
 	}
+}
+
+func TestBulkWait(t *testing.T) {
+	c := scripted(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		switch {
+		case n == 1:
+			cut(t, w)
+		case n == 2:
+			problem(w, 503, `{"title":"no","status":503,"code":"stopping"}`)
+		case n < 5:
+			fmt.Fprint(w, `{"id":"3","state":"running","matched":5}`)
+		case n == 5:
+			fmt.Fprint(w, `{"id":"3","state":"running","matched":9,"changed":4}`)
+		case n == 6:
+			fmt.Fprint(w, `{"id":"3","state":"done","matched":9,"changed":9}`)
+		case n == 7:
+			fmt.Fprint(w, `{"id":"3","action":"retry","state":"failed","changed":2,"error":"the database is gone"}`)
+		default:
+			problem(w, 404, `{"title":"no","status":404,"code":"bulk_not_found"}`)
+		}
+	})
+	c.core.pause = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+	var told []int64
+	got, err := c.Bulk.Wait(t.Context(), 3, func(b apiv1.Bulk) { told = append(told, b.Changed) })
+	if err != nil || got.Changed != 9 || !slices.Equal(told, []int64{0, 4, 9}) {
+		t.Errorf("%+v %v, told %v", got, err, told)
+	}
+	_, err = c.Bulk.Wait(t.Context(), 3, nil)
+	if e, ok := errors.AsType[*BulkError](err); !ok || e.Bulk.Changed != 2 || !strings.Contains(err.Error(), "the database is gone") {
+		t.Error(err)
+	}
+	if _, err := c.Bulk.Wait(t.Context(), 3, nil); !IsNotFound(err) {
+		t.Error(err)
+	}
+}
+
+func BenchmarkSubmit(b *testing.B) {
+	answer := (&apiv1.Task{ID: 1, Kind: "echo", Queue: "default", State: "queued", Payload: json.RawMessage(`{"a":1}`)}).AppendJSON(nil)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write(answer)
+	}))
+	defer srv.Close()
+	c, err := New(srv.URL, "the-key")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if _, err := c.Submit(b.Context(), "echo", map[string]int{"a": 1}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }

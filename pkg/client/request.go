@@ -85,6 +85,9 @@ func IfVersion(version int64) CallOption {
 // IfNoneMatch reads only what has changed since its ETag was this (Response.ETag); else the error is ErrNotModified.
 func IfNoneMatch(etag string) CallOption { return func(r *request) { r.ifNoneMatch = etag } }
 
+// WithoutKey sends no API key, for routes that need none.
+func WithoutKey() CallOption { return func(r *request) { r.open = true } }
+
 // Capture keeps what the server answered, besides the value that the method gives. Methods that send several requests leave that of the
 // last.
 func Capture(into *Response) CallOption { return func(r *request) { r.meta = into } }
@@ -334,6 +337,9 @@ func refusal(r *request, resp *Response) *Error {
 		e.Problem = apiv1.Problem{Title: http.StatusText(resp.StatusCode), Status: resp.StatusCode}
 		if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
 			e.Problem.Detail = "the answer is not Taskweir's: is the address right, does something stand before it?"
+			if to := resp.Header.Get("Location"); to != "" {
+				e.Problem.Detail = "it points to " + to
+			}
 		}
 	}
 	return e

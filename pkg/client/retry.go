@@ -20,6 +20,8 @@ type RetryPolicy struct {
 	Elapsed time.Duration // no repeat is begun later after the first try; default 60 s. A longer Retry-After ends the repeats
 	// GiveUp, where it is given, is asked before each repeat; true gives err to the caller now.
 	GiveUp func(err error) bool
+	// Pause, where it is given, waits in place of a timer; it ends with an error when ctx does. For tests.
+	Pause func(ctx context.Context, d time.Duration) error
 }
 
 func (p RetryPolicy) withDefaults() RetryPolicy {

@@ -55,6 +55,11 @@ var errRedirect = errors.New("refused to follow a redirect")
 func guardRedirects(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		first := via[0]
+		if next != nil {
+			if err := next(req, via); err != nil {
+				return err
+			}
+		}
 		switch {
 		case len(via) > 3:
 			return fmt.Errorf("%w: there are too many", errRedirect)
@@ -62,8 +67,6 @@ func guardRedirects(next func(*http.Request, []*http.Request) error) func(*http.
 			return fmt.Errorf("%w to another host: %s://%s must not get the API key", errRedirect, req.URL.Scheme, req.URL.Host)
 		case first.Method != req.Method:
 			return fmt.Errorf("%w that turns %s into %s; use the address %s://%s", errRedirect, first.Method, req.Method, req.URL.Scheme, req.URL.Host)
-		case next != nil:
-			return next(req, via)
 		}
 		return nil
 	}
