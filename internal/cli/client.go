@@ -287,6 +287,9 @@ func (c *client) refused(resp *http.Response, body []byte) error {
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		e.retryAfter = time.Duration(min(s, 3600)) * time.Second
 	}
+	if e.problem.Code == "not_found" {
+		e.hint = "this server does not have it: it is older than this program (taskweir version --server), or its address is another (--url or TASKWEIR_URL)"
+	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		e.hint = "check the API key (TASKWEIR_API_KEY, or taskweir context): not the public key of an app, not revoked\n" +

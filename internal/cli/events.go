@@ -196,7 +196,10 @@ func (t *tail) tell(data []byte) error {
 	if err := t.print(&e, data); err != nil {
 		return err
 	}
-	if t.shown++; t.shown == t.count {
+	if e.Type != apiv1.EventReset {
+		t.shown++
+	}
+	if t.count > 0 && t.shown == t.count {
 		return errEnough
 	}
 	if t.single && apiv1.Final(e.State) {

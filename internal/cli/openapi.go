@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -23,6 +23,9 @@ func (p *program) openapi() *cobra.Command {
 	return cmd
 }
 
+// buildInfo is how a server tells its version, among its metrics.
+var buildInfo = regexp.MustCompile(`(?m)^taskweir_build_info\{(?:[^}]*,)?version="([^"]*)"`)
+
 func (p *program) version() *cobra.Command {
 	var server bool
 	cmd := &cobra.Command{
@@ -35,19 +38,15 @@ func (p *program) version() *cobra.Command {
 			return p.printVersion("")
 		}
 		return p.connected(func(ctx context.Context, c *client, _ []string) error {
-			raw, err := c.call(ctx, request{method: http.MethodGet, path: "/openapi.json", open: true})
+			raw, err := c.call(ctx, request{method: http.MethodGet, path: "/metrics", open: true})
 			if err != nil {
 				return err
 			}
-			var doc struct {
-				Info struct {
-					Version string `json:"version"`
-				} `json:"info"`
+			m := buildInfo.FindSubmatch(raw)
+			if m == nil {
+				return fmt.Errorf("%s does not tell its version", c.base)
 			}
-			if err := json.Unmarshal(raw, &doc); err != nil {
-				return fmt.Errorf("read the answer of %s/openapi.json: %w", c.base, err)
-			}
-			return p.printVersion(doc.Info.Version)
+			return p.printVersion(string(m[1]))
 		})(c, args)
 	}
 	return cmd

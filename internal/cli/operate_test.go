@@ -170,3 +170,17 @@ func TestAppsAreManaged(t *testing.T) {
 	run(t, f.url, "", "apps", "keys", "revoke", "old", "5", "6").expect(t, ExitNotFound, "5 revoked", "6: ")
 	run(t, f.url, "", "apps", "keys", "revoke", "old", "x").expect(t, ExitUsage, "taskweir apps keys list old shows the ids")
 }
+
+func TestVersionsOfClientAndServer(t *testing.T) {
+	f := newFake(t,
+		exchange{want: "GET /metrics", open: true, answer: "# HELP taskweir_build_info x\ntaskweir_build_info{go=\"go1.26\",version=\"v9\"} 1\n"},
+		exchange{want: "GET /metrics", open: true, answer: "taskweir_build_info{version=\"v9\"} 1\n"},
+		exchange{want: "GET /metrics", open: true, answer: "x 1\n"},
+		exchange{want: "GET /openapi.json", open: true, answer: `{"openapi":"3.1.0"}`},
+		exchange{want: "GET /openapi.json", open: true, status: 404, answer: `{"status":404,"code":"not_found"}`})
+	run(t, f.url, "", "version", "--server").expect(t, ExitOK, "taskweir 1.2.3 go", "server v9")
+	run(t, f.url, "", "version", "--server", "-o=json").expect(t, ExitOK, `"server":"v9","version":"1.2.3"}`)
+	run(t, f.url, "", "version", "--server").expect(t, ExitFailure, "does not tell its version")
+	run(t, f.url, "", "openapi").expect(t, ExitOK, `{"openapi":"3.1.0"}`)
+	run(t, f.url, "", "openapi").expect(t, ExitNotFound, "it is older than this program")
+}
