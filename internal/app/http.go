@@ -48,7 +48,7 @@ func (a *App) startAPI(ctx context.Context) error {
 			return err
 		}
 	}
-	engine := rest.New(rest.Options{Service: a.service, Logger: a.log, Ops: a.opsPages(false), Tracer: a.requestTracer()})
+	engine := rest.New(rest.Options{Service: a.service, Logger: a.log, Ops: a.opsPages(false), Tracer: a.requestTracer(), CORSOrigins: a.cfg.HTTP.CORSOrigins})
 	openapi.Register(engine)
 	a.mountSurfaces(engine)
 	a.server = httpkit.Serve(a.apiListener, engine, a.log)

@@ -166,12 +166,13 @@ func (a *App) openLanes(ctx context.Context) error {
 // startScheduler starts ringing, schedules, rescue and the chores.
 func (a *App) startScheduler(ctx context.Context) error {
 	// The platform's own work; workers run it. Its schedules are there before the first scheduler of the database is.
-	keep := system.Retention{SucceededMs: a.cfg.Retention.Succeeded.Milliseconds(), OthersMs: a.cfg.Retention.Failed.Milliseconds()}
+	keep := system.Retention{SucceededMs: a.cfg.Retention.Succeeded.Milliseconds(), OthersMs: a.cfg.Retention.Failed.Milliseconds(),
+		AuditMs: a.cfg.Retention.Audit.Milliseconds()}
 	if err := system.Install(ctx, a.store, a.clock.Now(), keep); err != nil {
 		return fmt.Errorf("system app: %w", err)
 	}
 	s, err := scheduler.New(scheduler.Options{
-		Store: a.store, Schedules: a.store, Publisher: a.publisher, Ringer: a.ringer, Signals: a.redis, Witness: a.redis,
+		Store: a.store, Schedules: a.store, Bulks: a.store, Publisher: a.publisher, Ringer: a.ringer, Signals: a.redis, Witness: a.redis,
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics, Alone: a.alone,
 		Intervals: scheduler.Intervals{DeadAfter: a.cfg.Liveness.DeadAfter},
 	})

@@ -59,7 +59,8 @@ type Tracing struct {
 
 // HTTP is the public listener (api, standalone).
 type HTTP struct {
-	Addr string // host:port; port 0 picks a free one
+	Addr        string   // host:port; port 0 picks a free one
+	CORSOrigins []string // of pages that may call from browsers, in lower case; "*" alone: any
 }
 
 // Ops is the listener for health, metrics and pprof (scheduler, worker).
@@ -129,10 +130,11 @@ type Liveness struct {
 	DeadAfter time.Duration
 }
 
-// Retention is how long final tasks are kept.
+// Retention is how long final tasks and the audit trail are kept.
 type Retention struct {
 	Succeeded time.Duration
 	Failed    time.Duration // failed and cancelled
+	Audit     time.Duration // entries of the audit trail
 }
 
 // Log is what is logged, and how.

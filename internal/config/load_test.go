@@ -71,7 +71,7 @@ func TestStandaloneDefaultsMatchTheContract(t *testing.T) {
 		Worker:   WorkerSettings{Slots: 256, Grace: 2 * time.Second, ZombieAfter: 5 * time.Minute},
 		Liveness: Liveness{Beat: 3 * time.Second, DeadAfter: 12 * time.Second},
 		Retention: Retention{
-			Succeeded: 7 * 24 * time.Hour, Failed: 30 * 24 * time.Hour,
+			Succeeded: 7 * 24 * time.Hour, Failed: 30 * 24 * time.Hour, Audit: 90 * 24 * time.Hour,
 		},
 		Log:         Log{Level: slog.LevelInfo, Format: "text"},
 		Tracing:     Tracing{SampleRatio: 1},

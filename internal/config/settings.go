@@ -51,6 +51,11 @@ func Settings() []Setting {
 			set:   func(c *Config, t string) error { return parseListen(&c.HTTP.Addr, t) },
 		},
 		{
+			Key: "http.cors_origins", Type: "origins", Roles: API | Standalone, List: true, Range: "origins like `https://ops.example.com`, or `*` for any",
+			Doc: "Pages of these origins may call the API from browsers, with a key of their own; cookies are never taken.",
+			set: func(c *Config, t string) error { return parseOrigins(&c.HTTP.CORSOrigins, t) },
+		},
+		{
 			Key: "ops.addr", Type: "host:port", Roles: Scheduler | Worker,
 			Defaults: map[Role]string{Scheduler: "127.0.0.1:8081", Worker: "127.0.0.1:8082"},
 			Range:    "port 0 picks a free one",
@@ -238,6 +243,11 @@ func Settings() []Setting {
 			Key: "retention.failed", Type: "duration", Default: "30d", Roles: Scheduler | Standalone, Range: "1m to 3650d",
 			Doc: "How long failed and cancelled tasks are kept.",
 			set: func(c *Config, t string) error { return parseDuration(&c.Retention.Failed, t, 60*second, "3650d") },
+		},
+		{
+			Key: "retention.audit", Type: "duration", Default: "90d", Roles: Scheduler | Standalone, Range: "1m to 3650d",
+			Doc: "How long the audit trail is kept.",
+			set: func(c *Config, t string) error { return parseDuration(&c.Retention.Audit, t, 60*second, "3650d") },
 		},
 		{
 			Key: "log.level", Type: "name", Default: "info", Roles: serves, Range: "debug, info, warn, error",

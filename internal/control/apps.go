@@ -43,6 +43,7 @@ type AppInput struct {
 	Weight      Maybe[int64]  // share of a contended lane, 1 … 1,000
 	Paused      Maybe[bool]
 	KeepAll     Maybe[bool] // keep deliveries that succeed at once too
+	Disabled    Maybe[bool] // refuse its credentials and new tasks
 	Broken      []task.FieldError
 
 	// What the legacy surfaces keep (task.Legacy).
@@ -79,12 +80,14 @@ func (s *Service) makeApp(ctx context.Context, p Principal, in AppInput) (app ta
 	in.apply(&app)
 	app.Key = in.Key.or(app.Key)
 	app.Legacy.Surface = in.Surface
+	tctx, e := s.trail(ctx, p, "app.create", app.Key)
 	for try := 0; ; try++ {
 		if in.DigitKey {
 			app.Key = randomDigits(16)
 		}
 		var made task.App
-		made, err = s.store.CreateApp(ctx, app)
+		e.Target, e.After = app.Key, appDocument(app)
+		made, err = s.store.CreateApp(tctx, app)
 		if in.DigitKey && try < 3 && task.CodeOf(err) == "app_key_taken" {
 			continue // 53 bits: unlikely, not impossible
 		}
@@ -97,7 +100,7 @@ func (s *Service) makeApp(ctx context.Context, p Principal, in AppInput) (app ta
 	if in.Key.Set {
 		s.creds.forget() // its clients may have been refused before
 	}
-	s.audit(p, "app.create", "created", app.Key)
+	s.recorded(ctx, p, e)
 	return app, signingSecret, nil
 }
 
@@ -161,6 +164,9 @@ func (in AppInput) checkBrought(create bool, f *faults) {
 	} else if in.Key.Set && (len(v) < 1 || len(v) > maxAppKey || strings.Trim(v, appKeyChars) != "") {
 		f.add("id", "format", "must be 1 … 16 of A-Z, a-z, 0-9, _ and -")
 	}
+	if in.Disabled.Set && create {
+		f.add("disabled", "not_allowed", "is for apps that exist")
+	}
 	if v := in.Secret.V; in.Secret.Set && !create {
 		f.add("signingSecret", "not_allowed", "cannot be changed here: POST /v1/apps/{app}/secret makes a new one")
 	} else if in.Secret.Set && (len(v) < minSecret || len(v) > maxSecret || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })) {
@@ -202,6 +208,7 @@ func (in AppInput) apply(a *task.App) {
 	a.Weight = int(in.Weight.or(int64(a.Weight)))
 	a.Paused = in.Paused.or(a.Paused)
 	a.KeepDeliveries = in.KeepAll.or(a.KeepDeliveries)
+	a.Disabled = in.Disabled.or(a.Disabled)
 	a.Legacy.Step = int(in.Step.or(int64(a.Legacy.Step)))
 	a.Legacy.RetryTotal = int(in.RetryTotal.or(int64(a.Legacy.RetryTotal)))
 	a.Legacy.Remark = in.Remark.or(a.Legacy.Remark)
@@ -287,12 +294,18 @@ func (s *Service) UpdateApp(ctx context.Context, p Principal, key string, in App
 			return task.App{}, err
 		}
 	}
+	if in.Disabled.V && (app.Key == task.SystemApp || app.Key == p.by.App) {
+		return task.App{}, &task.Error{Kind: task.Conflict, Code: "app_needed", Message: "neither the app of the key that asks nor the system's own can be disabled"}
+	}
+	tctx, e := s.trail(ctx, p, "app.update", app.Key)
+	e.Before = appDocument(app)
 	in.apply(&app)
-	if err := s.store.UpdateApp(ctx, app); err != nil {
+	e.After = appDocument(app)
+	if err := s.store.UpdateApp(tctx, app); err != nil {
 		return task.App{}, err
 	}
 	s.creds.forget()
-	s.audit(p, "app.update", "updated", app.Key)
+	s.recorded(ctx, p, e)
 	return app, nil
 }
 
@@ -325,12 +338,14 @@ func (s *Service) CreateAPIKey(ctx context.Context, p Principal, appKey, name, s
 	raw := make([]byte, 32)
 	rand.Read(raw) // never fails
 	plain = "tw_" + base64.RawURLEncoding.EncodeToString(raw)
-	k, err = s.store.CreateAPIKey(ctx, task.APIKey{AppID: app.ID, Hash: sha256.Sum256([]byte(plain)), Hint: hint(plain), Name: name, Scope: sc, CreatedAt: s.clock.Now()})
+	tctx, e := s.trail(ctx, p, "key.create", "")
+	e.After = document(map[string]string{"app": app.Key, "name": name, "scope": scope, "hint": hint(plain)})
+	k, err = s.store.CreateAPIKey(tctx, task.APIKey{AppID: app.ID, Hash: sha256.Sum256([]byte(plain)), Hint: hint(plain), Name: name, Scope: sc, CreatedAt: s.clock.Now()})
 	if err != nil {
 		return k, "", err
 	}
 	s.creds.forget()
-	s.audit(p, "key.create", "for", app.Key, "created", k.ID, "scope", scope)
+	s.recorded(ctx, p, e, "for", app.Key, "scope", scope)
 	return k, plain, nil
 }
 
@@ -357,11 +372,15 @@ func (s *Service) RevokeAPIKey(ctx context.Context, p Principal, appKey string, 
 	if err != nil {
 		return err
 	}
-	if err := s.store.RevokeAPIKey(ctx, app.ID, id); err != nil {
+	tctx, e := s.trail(ctx, p, "key.revoke", id)
+	e.Before = document(map[string]string{"app": app.Key})
+	if err := s.store.RevokeAPIKey(tctx, app.ID, id); err != nil {
 		return err
 	}
 	s.creds.forget()
-	s.audit(p, "key.revoke", "for", app.Key, "revoked", id)
+	if e.Written { // else it was revoked before
+		s.recorded(ctx, p, e, "for", app.Key)
+	}
 	return nil
 }
 

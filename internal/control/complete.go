@@ -90,7 +90,7 @@ func (s *Service) Complete(ctx context.Context, p Principal, id int64, in *Compl
 		return task.View{}, err
 	}
 	if !rep.Repeated {
-		s.audit(p, "task.complete", "task", id, "epoch", c.Epoch, "outcome", in.Outcome)
+		s.log.InfoContext(ctx, "audit", "action", "task.complete", "app", p.App.Key, "key", p.KeyID, "task", id, "epoch", c.Epoch, "outcome", in.Outcome)
 		if rep.Bell != nil {
 			s.ringer.Ring(task.Rung{Bell: *rep.Bell})
 		}

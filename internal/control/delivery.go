@@ -93,7 +93,9 @@ func (s *Service) TestCallback(ctx context.Context, p Principal, appKey, kind st
 		}
 		return rep, &task.Error{Kind: task.Conflict, Code: "test_failed", Message: text, TaskID: v.ID}
 	}
-	s.audit(p, "app.test_callback", "kind", kind, "ok", rep.OK)
+	_, e := s.trail(ctx, p, "app.test_callback", app.Key)
+	e.AppID = app.ID
+	s.recorded(ctx, p, e, "kind", kind, "ok", rep.OK)
 	return rep, nil
 }
 
@@ -120,10 +122,12 @@ func (s *Service) RotateSecretKeeping(ctx context.Context, p Principal, key stri
 	if app.Secret, signingSecret, err = s.newSecret(); err != nil {
 		return app, "", err
 	}
-	if err := s.store.SetSecret(ctx, app, was); err != nil {
+	tctx, e := s.trail(ctx, p, "app.rotate_secret", app.Key)
+	e.After = document(map[string]int64{"overlapMs": overlapMs})
+	if err := s.store.SetSecret(tctx, app, was); err != nil {
 		return app, "", err
 	}
 	s.creds.forget()
-	s.audit(p, "app.rotate_secret", "updated", app.Key, "overlap_ms", overlapMs)
+	s.recorded(ctx, p, e, "overlap_ms", overlapMs)
 	return app, signingSecret, nil
 }

@@ -39,6 +39,18 @@ func (s *Service) Kinds(ctx context.Context, p Principal) ([]KindInfo, error) {
 	return out, nil
 }
 
+// Kind gives one declared kind. Missing when there is none of the name. Needs scope read.
+func (s *Service) Kind(ctx context.Context, p Principal, name string) (KindInfo, error) {
+	kinds, err := s.Kinds(ctx, p)
+	if err != nil {
+		return KindInfo{}, err
+	}
+	if i := slices.IndexFunc(kinds, func(k KindInfo) bool { return k.Name == name }); i >= 0 {
+		return kinds[i], nil
+	}
+	return KindInfo{}, task.Missing("kind")
+}
+
 func (s *Service) kindInfo(name string) KindInfo {
 	_, builtin := s.checks[name]
 	return KindInfo{Name: name, BuiltIn: builtin}
@@ -58,7 +70,8 @@ func (s *Service) DeclareKind(ctx context.Context, p Principal, name string) (Ki
 	if err := s.kinds.declare(ctx, name); err != nil {
 		return KindInfo{}, err
 	}
-	s.audit(p, "kind.declare", "kind", name)
+	_, e := s.trail(ctx, p, "kind.declare", name)
+	s.recorded(ctx, p, e)
 	return s.kindInfo(name), nil
 }
 
@@ -106,10 +119,23 @@ func (s *Service) SetQueuePaused(ctx context.Context, p Principal, name string, 
 	if !ValidQueue(name) {
 		return task.QueueDepth{}, task.Missing("queue")
 	}
-	if err := s.store.SetQueuePaused(ctx, name, paused); err != nil {
+	action := "queue.resume"
+	if paused {
+		action = "queue.pause"
+	}
+	tctx, e := s.trail(ctx, p, action, name)
+	lanes, err := s.store.Lanes(ctx)
+	if err != nil {
 		return task.QueueDepth{}, err
 	}
-	s.audit(p, "queue.pause", "queue", name, "paused", paused)
+	if i := slices.IndexFunc(lanes, func(l task.Lane) bool { return l.Queue == name }); i >= 0 {
+		e.Before = document(map[string]bool{"paused": lanes[i].Paused})
+	}
+	e.After = document(map[string]bool{"paused": paused})
+	if err := s.store.SetQueuePaused(tctx, name, paused); err != nil {
+		return task.QueueDepth{}, err
+	}
+	s.recorded(ctx, p, e)
 	return s.Queue(ctx, p, name)
 }
 
@@ -159,10 +185,11 @@ func (s *Service) DrainWorker(ctx context.Context, p Principal, id int64) (task.
 	if err := p.need(task.ScopeManage); err != nil {
 		return task.Worker{}, err
 	}
-	if err := s.store.DrainWorker(ctx, id); err != nil {
+	tctx, e := s.trail(ctx, p, "worker.drain", id)
+	if err := s.store.DrainWorker(tctx, id); err != nil {
 		return task.Worker{}, err
 	}
-	s.audit(p, "worker.drain", "worker", id)
+	s.recorded(ctx, p, e)
 	s.signal(ctx, id, task.Signal{Kind: "drain"})
 	return s.worker(ctx, p, id)
 }

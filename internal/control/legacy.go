@@ -31,7 +31,7 @@ type signer struct {
 	at    time.Time
 }
 
-// SignerOf gives the app with a public key as one that signs. Missing when there is none; Unavailable when the database has
+// SignerOf gives the app with a public key as one that signs. Missing when there is none, or it is disabled; Unavailable when the database has
 // to be asked and does not answer. Answers are remembered for up to 5 s, refusals too. The secret before the present one is among
 // them as long as it signs callbacks (RotateSecretKeeping).
 func (s *Service) SignerOf(ctx context.Context, appKey string) (Signer, error) {
@@ -53,7 +53,7 @@ func (s *Service) readSigner(ctx context.Context, appKey string) (Signer, error)
 	if err != nil {
 		return Signer{}, err
 	}
-	if app.Key != appKey { // a database that ignores case or trailing spaces
+	if app.Disabled || app.Key != appKey { // a database that ignores case or trailing spaces
 		return Signer{}, task.Missing("app")
 	}
 	if s.secrets == nil {
@@ -63,7 +63,7 @@ func (s *Service) readSigner(ctx context.Context, appKey string) (Signer, error)
 	if err != nil {
 		return Signer{}, fmt.Errorf("open the signing secret of app %s: %w", app.Key, err)
 	}
-	found := Signer{Principal: Principal{App: app, Scope: task.ScopeSubmit}, Secrets: []string{string(plain)}}
+	found := Signer{Principal: Principal{App: app, Scope: task.ScopeSubmit, by: task.Actor{App: app.Key, Scope: task.ScopeSubmit}}, Secrets: []string{string(plain)}}
 	if len(app.OldSecret) > 0 && app.OldSecretUntil > s.clock.Now() {
 		if plain, err = s.secrets.Open(app.OldSecret); err != nil {
 			return Signer{}, fmt.Errorf("open the old signing secret of app %s: %w", app.Key, err)
@@ -98,13 +98,14 @@ func (c *credentials) putSigner(appKey string, found Signer, err error) {
 
 // RegisterApp makes an app for somebody who comes through a legacy surface, where there is no credential yet. Whoever it is
 // needs an API key with scope admin, unless the process listens on a loopback address only (Options.OpenRegistration):
-// Unauthorized or Forbidden otherwise. Errors for input are those of CreateApp.
-func (s *Service) RegisterApp(ctx context.Context, bearer string, in AppInput) (app task.App, signingSecret string, err error) {
-	var who Principal
+// Unauthorized or Forbidden otherwise. via says where the request came through (Principal.Via). Errors for input are those of CreateApp.
+func (s *Service) RegisterApp(ctx context.Context, bearer string, via Principal, in AppInput) (app task.App, signingSecret string, err error) {
+	who := Principal{by: via.by, request: via.request}
 	if !s.openRegistration {
 		if who, err = s.Authenticate(ctx, bearer); err != nil {
 			return app, "", err
 		}
+		who = who.Via(via.by.Surface, via.by.Address, via.request)
 		if err := who.need(task.ScopeAdmin); err != nil {
 			return app, "", err
 		}

@@ -91,6 +91,7 @@ type Store interface {
 	TakeBootstrapKey(ctx context.Context, a task.App, hash [32]byte, hint string) error
 
 	ScheduleStore
+	OperateStore
 
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ type Principal struct {
 	Scope task.Scope
 	KeyID int64 // the API key, for the audit trail
 	all   bool  // an admin who asked for every app
+
+	by      task.Actor // whose credential it is, whatever app it acts on
+	request string     // id of the request
 }
 
 // appID is the app whose things are seen; 0: every app's.
@@ -72,9 +76,11 @@ const (
 	credentialsMax = 4096
 )
 
+var errAppDisabled = &task.Error{Kind: task.Forbidden, Code: "app_disabled", Message: "this app is disabled"}
+
 var errCredential = &task.Error{Kind: task.Unauthorized, Code: "unauthorized", Message: "no valid API key"}
 
-// Authenticate gives the principal of an API key. Everything but a live key is Unauthorized; Unavailable when the
+// Authenticate gives the principal of an API key. Everything but a live key is Unauthorized; one of a disabled app Forbidden; Unavailable when the
 // database has to be asked and does not answer. Answers are remembered for up to 5 s, refusals too.
 func (s *Service) Authenticate(ctx context.Context, bearer string) (Principal, error) {
 	if len(bearer) < keyMin || len(bearer) > keyMax {
@@ -85,7 +91,7 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (Principal, e
 		return c.principal, c.err
 	}
 	p, err := s.lookUp(ctx, hash)
-	if err == nil || task.KindOf(err) == task.Unauthorized {
+	if err == nil || task.KindOf(err) == task.Unauthorized || errors.Is(err, errAppDisabled) {
 		s.creds.put(hash, p, err)
 	}
 	return p, err
@@ -106,7 +112,10 @@ func (s *Service) lookUp(ctx context.Context, hash [32]byte) (Principal, error) 
 	if err != nil {
 		return Principal{}, err
 	}
-	return Principal{App: app, Scope: k.Scope, KeyID: k.ID}, nil
+	if app.Disabled {
+		return Principal{}, errAppDisabled
+	}
+	return Principal{App: app, Scope: k.Scope, KeyID: k.ID, by: task.Actor{App: app.Key, KeyID: k.ID, KeyName: k.Name, Scope: k.Scope}}, nil
 }
 
 // ForApp gives the principal that acts on the app with this public key ("*": reads every app). An admin may; others only

@@ -206,7 +206,8 @@ func (s *Service) ReplaceSchedule(ctx context.Context, p Principal, id int64, in
 	if err := p.need(task.ScopeManage); err != nil {
 		return Schedule{}, err
 	}
-	row, err := s.change(ctx, p, id, guard, func(row schedule.Row, _ *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+	tctx, e := s.trail(ctx, p, "schedule.replace", id)
+	row, err := s.change(tctx, p, id, guard, func(row schedule.Row, _ *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
 		owner, err := s.owner(ctx, p, row)
 		if err != nil {
 			return row, schedule.Written{}, err
@@ -223,12 +224,12 @@ func (s *Service) ReplaceSchedule(ctx context.Context, p Principal, id int64, in
 		if in.Paused.Set {
 			setPaused(&after, in.Paused.V)
 		}
-		return s.write(ctx, row, after, t, now)
+		return s.write(tctx, row, after, t, now)
 	})
 	if err != nil {
 		return Schedule{}, err
 	}
-	s.audit(p, "schedule.replace", "schedule", id, "version", row.Version)
+	s.recorded(ctx, p, e, "version", row.Version)
 	return s.showSchedule(ctx, p, row)
 }
 
@@ -257,6 +258,7 @@ func (s *Service) write(ctx context.Context, before, after schedule.Row, t *sche
 	if err != nil {
 		return before, schedule.Written{}, err
 	}
+	changes(ctx, before, after)
 	return s.schedules.ChangeSchedule(ctx, before, after, now, fire)
 }
 
@@ -292,20 +294,24 @@ func (s *Service) PauseSchedule(ctx context.Context, p Principal, id int64, paus
 	if err := p.need(task.ScopeManage); err != nil {
 		return Schedule{}, err
 	}
-	changed := true
-	row, err := s.change(ctx, p, id, guard, func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+	changed, action := true, "schedule.resume"
+	if paused {
+		action = "schedule.pause"
+	}
+	tctx, e := s.trail(ctx, p, action, id)
+	row, err := s.change(tctx, p, id, guard, func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
 		if changed = paused != (row.Pause != schedule.NotPaused); !changed {
 			return row, schedule.Written{}, nil
 		}
 		after := row
 		setPaused(&after, paused)
-		return s.write(ctx, row, after, t, now)
+		return s.write(tctx, row, after, t, now)
 	})
 	if err != nil {
 		return Schedule{}, err
 	}
 	if changed {
-		s.audit(p, "schedule.pause", "schedule", id, "paused", paused)
+		s.recorded(ctx, p, e)
 	}
 	return s.showSchedule(ctx, p, row)
 }
@@ -316,15 +322,17 @@ func (s *Service) DeleteSchedule(ctx context.Context, p Principal, id int64, gua
 	if err := p.need(task.ScopeManage); err != nil {
 		return err
 	}
-	_, err := s.change(ctx, p, id, guard, func(row schedule.Row, _ *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+	tctx, e := s.trail(ctx, p, "schedule.delete", id)
+	_, err := s.change(tctx, p, id, guard, func(row schedule.Row, _ *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
 		if _, err := s.owner(ctx, p, row); err != nil {
 			return row, schedule.Written{}, err
 		}
-		return row, schedule.Written{}, s.schedules.DeleteSchedule(ctx, row, now)
+		e.AppID, e.Before = row.AppID, scheduleDocument(row)
+		return row, schedule.Written{}, s.schedules.DeleteSchedule(tctx, row, now)
 	})
 	if err != nil {
 		return err
 	}
-	s.audit(p, "schedule.delete", "schedule", id)
+	s.recorded(ctx, p, e)
 	return nil
 }

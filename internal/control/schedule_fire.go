@@ -36,7 +36,9 @@ func (s *Service) TriggerSchedule(ctx context.Context, p Principal, id int64, id
 			continue
 		}
 		slot = f.Shots[0].Slot
-		s.audit(p, "schedule.trigger", "schedule", id, "slot", slot.At, "outcome", slot.Outcome.String(), "task", slot.TaskID)
+		_, e := s.trail(ctx, p, "schedule.trigger", id)
+		e.AppID, e.After = row.AppID, document(map[string]any{"slot": rfc3339(slot.At), "outcome": slot.Outcome.String(), "task": slot.TaskID})
+		s.recorded(ctx, p, e)
 		return slot, false, s.refusedSlot(ctx, slot)
 	}
 	return slot, false, errScheduleBusy
@@ -167,7 +169,9 @@ func (s *Service) BackfillSchedule(ctx context.Context, p Principal, id int64, i
 			out.Slots = append(out.Slots, fire.Shots[i].Slot)
 		}
 	}
-	s.audit(p, "schedule.backfill", "schedule", id, "backfill", out.ID, "slots", len(out.Slots), "replayed", replayed)
+	_, e := s.trail(ctx, p, "schedule.backfill", id)
+	e.AppID, e.After = row.AppID, document(map[string]any{"backfill": out.ID, "slots": len(out.Slots), "replayed": replayed})
+	s.recorded(ctx, p, e)
 	return out, replayed, nil
 }
 
@@ -234,7 +238,8 @@ func (s *Service) SkipNext(ctx context.Context, p Principal, id int64, guard Gua
 	}
 	var slot schedule.Slot
 	var refused, passed int64 // a slot that could not be taken out, and the NextAt of then
-	_, err := s.change(ctx, p, id, guard, func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
+	tctx, e := s.trail(ctx, p, "schedule.skip_next", id)
+	_, err := s.change(tctx, p, id, guard, func(row schedule.Row, t *schedule.Timetable, now int64) (schedule.Row, schedule.Written, error) {
 		if row.NextAt == passed { // nobody changed the schedule: the slot was written ahead, and its task was begun or ended since
 			now = max(now, refused)
 		}
@@ -247,7 +252,8 @@ func (s *Service) SkipNext(ctx context.Context, p Principal, id int64, guard Gua
 			next = t.Next(at)
 		}
 		slot = schedule.Slot{ScheduleID: id, Origin: schedule.Planned, At: at, LastAt: at, Count: 1, Outcome: schedule.SkippedByUser, FiredAt: now}
-		got, err := s.schedules.SkipSlot(ctx, row, at, next)
+		e.After = document(map[string]string{"slot": rfc3339(at)})
+		got, err := s.schedules.SkipSlot(tctx, row, at, next)
 		if err != nil && at < row.NextAt {
 			refused, passed = at, row.NextAt
 		}
@@ -256,7 +262,7 @@ func (s *Service) SkipNext(ctx context.Context, p Principal, id int64, guard Gua
 	if err != nil {
 		return schedule.Slot{}, err
 	}
-	s.audit(p, "schedule.skip_next", "schedule", id, "slot", slot.At)
+	s.recorded(ctx, p, e)
 	return slot, nil
 }
 

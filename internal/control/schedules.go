@@ -50,13 +50,15 @@ func (s *Service) CreateSchedule(ctx context.Context, p Principal, in *ScheduleI
 	if err != nil {
 		return out, false, err
 	}
-	got, replayed, w, err := s.schedules.CreateSchedule(ctx, row, fire, known)
+	tctx, e := s.trail(ctx, p, "schedule.create", row.ID)
+	e.After = scheduleDocument(row)
+	got, replayed, w, err := s.schedules.CreateSchedule(tctx, row, fire, known)
 	if err != nil {
 		return out, false, err
 	}
 	if !replayed {
 		s.carryOut(ctx, w)
-		s.audit(p, "schedule.create", "schedule", got.ID, "name", got.Name)
+		s.recorded(ctx, p, e, "name", got.Name)
 	}
 	out, err = s.showSchedule(ctx, p, got)
 	return out, replayed, err
@@ -65,6 +67,9 @@ func (s *Service) CreateSchedule(ctx context.Context, p Principal, in *ScheduleI
 func (s *Service) mayCreateSchedule(p Principal, idem *IdempotencyKey) error {
 	if err := p.need(task.ScopeManage); err != nil {
 		return err
+	}
+	if p.App.Disabled {
+		return errAppDisabled
 	}
 	if err := p.one(); err != nil {
 		return err

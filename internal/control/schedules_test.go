@@ -34,6 +34,8 @@ type book struct {
 
 func (b *book) Now() int64 { return b.now }
 
+func (b *book) WriteAudit(context.Context, *task.AuditEntry) error { return nil }
+
 func (b *book) ScheduleIDs(context.Context, int) (int64, error) { return 16, nil }
 
 func (b *book) ScheduleByID(_ context.Context, app int32, id int64) (schedule.Row, error) {

@@ -118,8 +118,3 @@ func (s *Service) Finished(ids []int64) {
 
 // Ping reports whether the database answers, for readiness.
 func (s *Service) Ping(ctx context.Context) error { return s.store.Ping(ctx) }
-
-// audit records a mutation with who made it. A submit is not audited: the task says itself who submitted it.
-func (s *Service) audit(p Principal, action string, args ...any) {
-	s.log.Info("audit", append([]any{"action", action, "app", p.App.Key, "key", p.KeyID}, args...)...)
-}

@@ -59,6 +59,9 @@ func (s *Service) maySubmit(p Principal, idem *IdempotencyKey) error {
 	if err := p.one(); err != nil {
 		return err
 	}
+	if p.App.Disabled { // an administrator's key may act on it
+		return errAppDisabled
+	}
 	if idem != nil && (len(idem.Key) < 1 || len(idem.Key) > MaxIdempotency) {
 		return task.InvalidField("Idempotency-Key", "length", "must be 1 … 255 bytes")
 	}

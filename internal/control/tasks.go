@@ -144,10 +144,13 @@ func (s *Service) cancel(ctx context.Context, p Principal, id int64, d time.Dura
 	if err := p.need(task.ScopeSubmit); err != nil {
 		return v, rep, err
 	}
-	if rep, err = s.store.Cancel(ctx, p.appID(), id); err != nil {
+	tctx, e := s.trail(ctx, p, "task.cancel", id)
+	if rep, err = s.store.Cancel(tctx, p.appID(), id); err != nil {
 		return v, rep, err
 	}
-	s.audit(p, "task.cancel", "task", id)
+	if e.Written { // else nothing was left to do
+		s.recorded(ctx, p, e)
+	}
 	if rep.State != task.Running {
 		s.waiting.finished([]int64{id})
 		v, err = s.view(ctx, p, id)
@@ -179,11 +182,12 @@ func (s *Service) Retry(ctx context.Context, p Principal, id int64, force bool) 
 	if err := p.need(task.ScopeSubmit); err != nil {
 		return task.View{}, err
 	}
-	bell, err := s.store.Reopen(ctx, p.appID(), id, force)
+	tctx, e := s.trail(ctx, p, "task.retry", id)
+	bell, err := s.store.Reopen(tctx, p.appID(), id, force)
 	if err != nil {
 		return task.View{}, err
 	}
-	s.audit(p, "task.retry", "task", id, "force", force)
+	s.recorded(ctx, p, e, "force", force)
 	s.ringer.Ring(task.Rung{Bell: bell})
 	return s.view(ctx, p, id)
 }
@@ -223,11 +227,12 @@ func (s *Service) RunNow(ctx context.Context, p Principal, id int64) (task.View,
 	if err := p.need(task.ScopeSubmit); err != nil {
 		return task.View{}, err
 	}
-	bell, err := s.store.RunNow(ctx, p.appID(), id)
+	tctx, e := s.trail(ctx, p, "task.run_now", id)
+	bell, err := s.store.RunNow(tctx, p.appID(), id)
 	if err != nil {
 		return task.View{}, err
 	}
-	s.audit(p, "task.run_now", "task", id)
+	s.recorded(ctx, p, e)
 	s.ringer.Ring(task.Rung{Bell: bell})
 	return s.view(ctx, p, id)
 }
@@ -246,7 +251,9 @@ func (s *Service) Abandon(ctx context.Context, p Principal, id int64) (task.View
 	if err != nil {
 		return task.View{}, err
 	}
-	s.audit(p, "task.abandon", "task", id, "epoch", before.Epoch)
+	_, e := s.trail(ctx, p, "task.abandon", id)
+	e.AppID = before.AppID
+	s.recorded(ctx, p, e, "epoch", before.Epoch)
 	s.signal(ctx, before.WorkerID, task.Signal{Kind: "abandon", TaskID: id, Epoch: before.Epoch})
 	if bell != nil {
 		s.ringer.Ring(task.Rung{Bell: *bell})

@@ -34,6 +34,8 @@ type Options struct {
 	Logger  *slog.Logger // nil: slog.Default. At debug, every request is logged.
 	MaxBody int64        // bytes; 0: MaxBody
 	Tracer  Tracer       // nil: requests are not traced
+	// CORSOrigins are the origins of pages that may call from browsers, in lower case; "*" alone: any. Default none.
+	CORSOrigins []string
 }
 
 // Tracer opens the span of a request. end takes the status of its answer.
@@ -51,6 +53,7 @@ type Engine struct {
 	ids     requestIDs
 	tracer  Tracer
 	others  []others
+	cors    *cors // nil: none
 }
 
 // others is what answers below a prefix where there is no route.
@@ -62,7 +65,7 @@ type others struct {
 // New makes an engine without routes. What has no route is answered by a 404 or 405 problem.
 func New(o Options) *Engine {
 	gin.SetMode(gin.ReleaseMode)
-	e := &Engine{gin: gin.New(), log: o.Logger, maxBody: o.MaxBody, budget: newBudget(bodyBudget), ids: newRequestIDs(), tracer: o.Tracer}
+	e := &Engine{gin: gin.New(), log: o.Logger, maxBody: o.MaxBody, budget: newBudget(bodyBudget), ids: newRequestIDs(), cors: newCORS(o.CORSOrigins), tracer: o.Tracer}
 	if e.log == nil {
 		e.log = slog.Default()
 	}
@@ -116,7 +119,12 @@ func (e *Engine) Mount(method, path string, h http.Handler) {
 }
 
 // ServeHTTP makes the engine an http.Handler.
-func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.gin.ServeHTTP(w, r) }
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if e.cors != nil && e.cors.serve(w, r) {
+		return
+	}
+	e.gin.ServeHTTP(w, r)
+}
 
 // wrap makes a route's handler one of the engine's.
 func (e *Engine) wrap(route Route) gin.HandlerFunc {

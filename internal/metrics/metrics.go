@@ -129,6 +129,14 @@ func (s *Set) Queue(queue string, oldestDue time.Duration, slotsNeeded int) {
 	}
 }
 
+// QueueGone takes away what Queue showed of a queue: another process shows it now.
+func (s *Set) QueueGone(queue string) {
+	if s != nil {
+		s.oldestDue.DeleteLabelValues(queue)
+		s.slotsNeeded.DeleteLabelValues(queue)
+	}
+}
+
 // Slots sets how many slots the worker has, how many are in use and how many of those by zombies.
 func (s *Set) Slots(total, busy, zombies int) {
 	if s != nil {

@@ -14,6 +14,7 @@ var Codes = map[string]Code{
 	"too_deep":          {http.StatusBadRequest, "the body is nested deeper than 1,000 levels"},
 	"unauthorized":      {http.StatusUnauthorized, "no API key, an unknown or a revoked one"},
 	"scope_too_small":   {http.StatusForbidden, "the key's scope does not allow this; the detail names the one that does"},
+	"app_disabled":      {http.StatusForbidden, "the app is disabled: none of its keys is taken, and it takes nothing new"},
 	"not_found":         {http.StatusNotFound, "there is nothing at this address"},
 	"task_not_found":    {http.StatusNotFound, "no such task, or another app's"},
 	"attempt_not_found": {http.StatusNotFound, "the task has no such attempt"},
@@ -23,6 +24,8 @@ var Codes = map[string]Code{
 	"worker_not_found":   {http.StatusNotFound, "no such worker, or gone for more than an hour"},
 	"app_not_found":      {http.StatusNotFound, "no such app, or one that the key does not see"},
 	"api_key_not_found":  {http.StatusNotFound, "the app has no such key"},
+	"kind_not_found":     {http.StatusNotFound, "no such kind was declared"},
+	"bulk_not_found":     {http.StatusNotFound, "no such bulk operation, or another app's"},
 	"method_not_allowed": {http.StatusMethodNotAllowed, "this address does not answer this method"},
 
 	"unique_key_taken":       {http.StatusConflict, "another task has the unique key; taskId is that task"},
@@ -46,6 +49,7 @@ var Codes = map[string]Code{
 	"no_next_slot":           {http.StatusConflict, "no slot is left"},
 	"version_changed":        {http.StatusConflict, "others change the schedule all the time; nothing was changed"},
 	"system_schedule":        {http.StatusConflict, "the schedules of the system app are Taskweir's own"},
+	"app_needed":             {http.StatusConflict, "neither the app of the key that asks nor the system's own can be disabled"},
 	"app_key_taken":          {http.StatusConflict, "another app has this id"},
 	"secret_changed":         {http.StatusConflict, "the app got another secret at the same moment"},
 	"test_failed":            {http.StatusConflict, "the worker could not make the test; the detail says why"},
@@ -55,8 +59,11 @@ var Codes = map[string]Code{
 	"request_too_large":   {http.StatusRequestEntityTooLarge, "the request is over 16 MiB"},
 	"answer_too_large":    {http.StatusRequestEntityTooLarge, "the tasks hold more than 32 MiB together"},
 	"invalid":             {http.StatusUnprocessableEntity, "errors names every field and the rule it breaks"},
-	"too_many_waiting":    {http.StatusTooManyRequests, "20,000 requests wait for tasks in this process"},
-	"too_many_streams":    {http.StatusTooManyRequests, "the app has 1,500 open streams in this process, or the process 2,000"},
+
+	"too_many_bulk_operations": {http.StatusTooManyRequests, "five bulk operations of the app are running"},
+
+	"too_many_waiting": {http.StatusTooManyRequests, "20,000 requests wait for tasks in this process"},
+	"too_many_streams": {http.StatusTooManyRequests, "the app has 1,500 open streams in this process, or the process 2,000"},
 
 	"internal":              {http.StatusInternalServerError, "a fault; the server's log has the requestId"},
 	"database_unavailable":  {http.StatusServiceUnavailable, "the database cannot be reached; nothing was changed"},

@@ -10,6 +10,7 @@ var comments = map[string]string{
 	"App":                                  "A client application.",
 	"App.CallbackHeaderStyle":              "names that the callbacks' legacy signature covers: hyphen (default), underscore",
 	"App.CallbackURL":                      "\"\": none",
+	"App.Disabled":                         "Disabled: none of its credentials is taken, nor new tasks of it; what runs goes on, what waits goes on waiting.",
 	"App.ID":                               "public key: identifies, never authenticates",
 	"App.KeepDeliveries":                   "Keeps callbacks that succeed at once for inspection too; others are kept anyway.",
 	"App.OldSecretUntil":                   "How long callbacks are signed with the secret before the present one too; null: they are not.",

@@ -132,7 +132,7 @@ func (o *Operation) PathParams() (names []string) {
 func (o *Operation) Problems() []string {
 	codes := slices.Clone(o.Codes)
 	if o.Scope != "" {
-		codes = append(codes, "malformed", "unauthorized", "invalid", "database_unavailable", "internal")
+		codes = append(codes, "malformed", "unauthorized", "app_disabled", "invalid", "database_unavailable", "internal")
 		if o.Scope != "read" || slices.Contains(o.Query, "app") {
 			codes = append(codes, "scope_too_small")
 		}
@@ -161,5 +161,5 @@ func (o *Operation) Problems() []string {
 
 // Operations lists every operation, in the order of the document.
 func Operations() []Operation {
-	return slices.Concat(taskOperations, scheduleOperations, fleetOperations, appOperations, eventOperations, pageOperations)
+	return slices.Concat(taskOperations, scheduleOperations, fleetOperations, operateOperations, appOperations, eventOperations, pageOperations)
 }

@@ -15,7 +15,7 @@ var appOperations = []Operation{
 
 	{Method: patch, Path: "/v1/apps/{app}", ID: "updateApp", Tag: "Apps", Title: "Change an app", Scope: "admin", Text: "What is left out stays as it is.",
 		Body: apiv1.AppPatch{}, Reads: Required, IfMatch: true, Answers: []Answer{{Status: 200, Text: "The app.", Type: apiv1.App{}, ETag: true}},
-		Codes: []string{"app_not_found"}, Example: Example{Body: `{"weight":3}`}},
+		Codes: []string{"app_not_found", "app_needed"}, Example: Example{Body: `{"weight":3}`}},
 
 	{Method: post, Path: "/v1/apps/{app}/secret", ID: "rotateSecret", Tag: "Apps", Title: "Make a new signing secret", Scope: "admin",
 		Text:  "With `overlapMs` the old one goes on signing beside it for that long; else it ends.",

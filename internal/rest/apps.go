@@ -13,7 +13,7 @@ import (
 func appOf(a task.App) apiv1.App {
 	out := apiv1.App{ID: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Weight: a.Weight, Paused: a.Paused, CreatedAt: apiv1.Time(a.CreatedAt),
 		Surface: a.Legacy.Surface, Step: a.Legacy.Step, Remark: a.Legacy.Remark, CallbackHeaderStyle: a.Legacy.HeaderStyle,
-		KeepDeliveries: a.KeepDeliveries, OldSecretUntil: apiv1.Time(a.OldSecretUntil)}
+		KeepDeliveries: a.KeepDeliveries, Disabled: a.Disabled, OldSecretUntil: apiv1.Time(a.OldSecretUntil)}
 	if n := a.Legacy.RetryTotal; n >= 0 {
 		out.RetryTotal = &n
 	}
@@ -111,6 +111,8 @@ func decodeApp(c call) (in control.AppInput, err error) {
 				in.Weight = whole(s)
 			case "paused":
 				in.Paused.V, in.Paused.Set = s.Bool()
+			case "disabled":
+				in.Disabled.V, in.Disabled.Set = s.Bool()
 			case "keepDeliveries":
 				in.KeepAll.V, in.KeepAll.Set = s.Bool()
 			case "step":

@@ -26,11 +26,13 @@ type Options struct {
 	Ops     httpkit.Ops      // pages beside the API that need no credential
 	MaxBody int64            // bytes of a request; 0: 16 MiB
 	Tracer  httpkit.Tracer   // nil: requests are not traced
+	// CORSOrigins are the origins of pages that may call from browsers (httpkit.Options).
+	CORSOrigins []string
 }
 
 // New makes an engine that serves the API and the operations pages. Other surfaces may add their routes to it.
 func New(o Options) *httpkit.Engine {
-	e := httpkit.New(httpkit.Options{Logger: o.Logger, MaxBody: o.MaxBody, Tracer: o.Tracer})
+	e := httpkit.New(httpkit.Options{Logger: o.Logger, MaxBody: o.MaxBody, Tracer: o.Tracer, CORSOrigins: o.CORSOrigins})
 	Register(e, o.Service)
 	httpkit.RegisterOps(e, o.Ops)
 	return e
@@ -98,6 +100,7 @@ func (a *api) routes() []route {
 		{get, "/v1/tasks/:id/attempts/:attempt", []string{"app"}, a.getAttempt},
 
 		{get, "/v1/kinds", page, a.listKinds},
+		{get, "/v1/kinds/:name", nil, a.getKind},
 		{put, "/v1/kinds/:name", nil, a.declareKind},
 
 		{get, "/v1/queues", append(page, "app"), a.listQueues},
@@ -118,6 +121,13 @@ func (a *api) routes() []route {
 		{get, "/v1/apps/:app/keys", page, a.listKeys},
 		{post, "/v1/apps/:app/keys", nil, a.createKey},
 		{del, "/v1/apps/:app/keys/:key", nil, a.revokeKey},
+
+		{get, "/v1/stats", []string{"app", "from", "to", "stepMs", "by"}, a.stats},
+		{post, "/v1/bulk", []string{"app"}, a.createBulk},
+		{get, "/v1/bulk", append(page, "app"), a.listBulks},
+		{get, "/v1/bulk/:id", []string{"app"}, a.getBulk},
+		{post, "/v1/bulk/:id/stop", []string{"app"}, a.stopBulk},
+		{get, "/v1/audit", append(page, "app", "action", "target", "from", "to"), a.listAudit},
 	}
 }
 
@@ -129,6 +139,7 @@ func (a *api) authenticated(rt route) httpkit.Handler {
 		if err != nil {
 			return httpkit.Response{}, err
 		}
+		who = who.Via("v1", r.Address(), r.ID())
 		if err := r.OnlyQuery(rt.query...); err != nil {
 			return httpkit.Response{}, err
 		}

@@ -39,6 +39,7 @@ type loop struct {
 	views    *lanesView
 	workers  *workersView
 	metricAt time.Time
+	gauges   queueGauges
 	b        backoff
 
 	rooms sync.Map    // laneKey to *atomic.Int64
@@ -502,7 +503,6 @@ func (p *loop) measure(now time.Time) {
 	p.metricAt = now.Add(time.Second)
 	queues := make(map[string]queueLoad)
 	oldestRung := now
-	dbNow := p.s.o.Clock.Now()
 	debug := p.s.o.Logger.Enabled(context.Background(), slog.LevelDebug)
 	for _, l := range p.lanes {
 		if debug && !l.idle() {
@@ -526,18 +526,7 @@ func (p *loop) measure(now time.Time) {
 			oldestRung = earlier(oldestRung, r.rungAt)
 		}
 	}
-	for queue, q := range queues {
-		var age time.Duration
-		if q.minDue > 0 {
-			age = time.Duration(max(0, dbNow-q.minDue)) * time.Millisecond
-		}
-		p.s.o.Metrics.Queue(queue, age, int(q.slots+0.999))
-	}
+	p.gauges.set = p.s.o.Metrics
+	p.gauges.show(queues, p.s.o.Clock.Now())
 	p.s.o.Metrics.Unclaimed(now.Sub(oldestRung))
-}
-
-// queueLoad adds up the lanes of one queue that this scheduler owns.
-type queueLoad struct {
-	minDue int64
-	slots  float64
 }

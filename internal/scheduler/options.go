@@ -17,6 +17,8 @@ type Options struct {
 	Schedules ScheduleStore
 	// Ringer rings the tasks of slots, which this process writes; nil: they are left to the lanes' owners where these are not here.
 	Ringer Ringer
+	// Bulks is where bulk operations are; nil: this scheduler works on none.
+	Bulks BulkStore
 	// Signals tells workers at once that a slot replaces what they run; nil: they see it at their next beat.
 	Signals Signals
 	Clock   Clock

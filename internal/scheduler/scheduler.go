@@ -97,6 +97,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		s.leases.run, s.view.runLanes, s.view.runWorkers, s.press.run, s.ahead.runLoad, s.ahead.runInstants,
 		s.loop.run, s.runExpire, s.runRescue, s.runAudit, s.runAuditLimits, s.runPurgeKeys,
 	}
+	if s.o.Bulks != nil {
+		parts = append(parts, s.runBulks)
+	}
 	if s.firing != nil {
 		parts = append(parts, s.firing.run, s.settling.run, s.runRest)
 		if s.o.Signals != nil {

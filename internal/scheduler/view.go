@@ -136,6 +136,7 @@ func (v *view) readLanes(ctx context.Context) error {
 		next.lanes[l.ID] = l
 	}
 	for _, a := range apps {
+		a.Paused = a.Paused || a.Disabled
 		next.apps[a.ID] = a
 	}
 	v.lanes.Store(next)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"strconv"
 	"strings"
 
 	"gorm.io/gorm"
@@ -32,6 +33,7 @@ type appRow struct {
 	OldSecret      []byte
 	OldSecretUntil int64
 	KeepDeliveries bool
+	Disabled       bool
 }
 
 // TableName names it.
@@ -42,7 +44,7 @@ func (r *appRow) app() task.App {
 		Secret: r.Secret, CreatedAt: r.CreatedAt,
 		Legacy: task.Legacy{Surface: r.Surface, Step: r.Step, RetryTotal: r.RetryTotal, Remark: r.Remark, HeaderStyle: r.HeaderStyle,
 			SignatureMode: r.SignatureMode},
-		OldSecret: r.OldSecret, OldSecretUntil: r.OldSecretUntil, KeepDeliveries: r.KeepDeliveries}
+		OldSecret: r.OldSecret, OldSecretUntil: r.OldSecretUntil, KeepDeliveries: r.KeepDeliveries, Disabled: r.Disabled}
 }
 
 func rowOfApp(a task.App) *appRow {
@@ -55,7 +57,7 @@ func rowOfApp(a task.App) *appRow {
 	return &appRow{ID: a.ID, AppKey: a.Key, Name: a.Name, CallbackURL: a.CallbackURL, Paused: a.Paused, Weight: max(a.Weight, 1),
 		Secret: a.Secret, CreatedAt: a.CreatedAt,
 		Surface: a.Legacy.Surface, Step: a.Legacy.Step, RetryTotal: a.Legacy.RetryTotal, Remark: a.Legacy.Remark, HeaderStyle: a.Legacy.HeaderStyle, SignatureMode: a.Legacy.SignatureMode,
-		OldSecret: a.OldSecret, OldSecretUntil: a.OldSecretUntil, KeepDeliveries: a.KeepDeliveries}
+		OldSecret: a.OldSecret, OldSecretUntil: a.OldSecretUntil, KeepDeliveries: a.KeepDeliveries, Disabled: a.Disabled}
 }
 
 // keyRecord is the table api_keys.
@@ -95,7 +97,10 @@ func (s *Store) CreateApp(ctx context.Context, a task.App) (task.App, error) {
 		if err := s.limitApp(ctx, t, &a); err != nil {
 			return err
 		}
-		return s.gorm(ctx, t).Create(rowOfApp(a)).Error
+		if err := s.gorm(ctx, t).Create(rowOfApp(a)).Error; err != nil {
+			return err
+		}
+		return s.noteOn(ctx, t, a.ID)
 	}, s.found("SELECT 1 FROM apps WHERE id=?", id))
 	if duplicate(err) {
 		err = &task.Error{Kind: task.Conflict, Code: "app_key_taken", Message: "another app has this key"}
@@ -120,7 +125,7 @@ func (s *Store) found(query string, args ...any) func(context.Context) (bool, er
 	}
 }
 
-// UpdateApp stores what can change of an app but its secrets (SetSecret): name, callback URL, pause, weight, limits, what is kept of
+// UpdateApp stores what can change of an app but its secrets (SetSecret): name, callback URL, pause, weight, limits, whether it is disabled, what is kept of
 // deliveries, legacy settings but the surface. Missing when there is none.
 func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 	row := rowOfApp(a)
@@ -131,11 +136,14 @@ func (s *Store) UpdateApp(ctx context.Context, a task.App) error {
 		res := s.gorm(ctx, t).Model(&appRow{}).Where("id = ?", a.ID).Updates(map[string]any{"name": row.Name,
 			"callback_url": row.CallbackURL, "paused": row.Paused, "weight": row.Weight,
 			"step": row.Step, "retry_total": row.RetryTotal, "remark": row.Remark, "header_style": row.HeaderStyle, "signature_mode": row.SignatureMode,
-			"keep_deliveries": row.KeepDeliveries})
+			"keep_deliveries": row.KeepDeliveries, "disabled": row.Disabled})
 		if res.Error == nil && res.RowsAffected == 0 {
 			return task.Missing("app")
 		}
-		return res.Error
+		if res.Error != nil {
+			return res.Error
+		}
+		return s.noteOn(ctx, t, a.ID)
 	})
 }
 
@@ -149,7 +157,10 @@ func (s *Store) SetSecret(ctx context.Context, a task.App, was []byte) error {
 		if res.Error == nil && res.RowsAffected == 0 {
 			return &task.Error{Kind: task.Conflict, Code: "secret_changed", Message: "the app got another secret at the same moment"}
 		}
-		return res.Error
+		if res.Error != nil {
+			return res.Error
+		}
+		return s.noteOn(ctx, t, a.ID)
 	}, s.found("SELECT 1 FROM apps WHERE id=? AND HEX(secret)=?", a.ID, hexOf(row.Secret)))
 }
 
@@ -228,7 +239,13 @@ func (s *Store) CreateAPIKey(ctx context.Context, k task.APIKey) (task.APIKey, e
 			}
 			return err
 		}
-		return s.gorm(ctx, t).Create(recordOf(k)).Error
+		if err := s.gorm(ctx, t).Create(recordOf(k)).Error; err != nil {
+			return err
+		}
+		if e := task.AuditOf(ctx); e != nil {
+			e.Target = strconv.FormatInt(k.ID, 10)
+		}
+		return s.noteOn(ctx, t, k.AppID)
 	}, s.found("SELECT 1 FROM api_keys WHERE id=?", id))
 	if duplicate(err) {
 		err = &task.Error{Kind: task.Conflict, Code: "api_key_exists", Message: "this key exists already"}
@@ -288,7 +305,10 @@ func (s *Store) RevokeAPIKey(ctx context.Context, appID int32, id int64) error {
 		if err != nil || row.RevokedAt != 0 {
 			return err
 		}
-		return s.gorm(ctx, t).Model(&keyRecord{}).Where("id = ?", id).Update("revoked_at", s.now()).Error
+		if err := s.gorm(ctx, t).Model(&keyRecord{}).Where("id = ?", id).Update("revoked_at", s.now()).Error; err != nil {
+			return err
+		}
+		return s.noteOn(ctx, t, row.AppID)
 	}, settledTwice)
 }
 

@@ -32,7 +32,7 @@ func TestPlansOfLockingStatements(t *testing.T) {
 				return
 			}
 			for _, table := range []string{"tasks", "payloads", "bells", "claims", "workers", "unique_keys", "idempotency", "attempts", "results", "ends",
-				"stats", "stat_sums", "task_labels", "leases", "lanes", "schedules", "slots", "held_slots", "schedule_runs", "schedules_deleted", "limits", "ids"} {
+				"stats", "stat_sums", "bulk_operations", "audit_trail", "task_labels", "leases", "lanes", "schedules", "slots", "held_slots", "schedule_runs", "schedules_deleted", "limits", "ids"} {
 				if !slices.ContainsFunc(p.shapes(), func(shape string) bool { return strings.Contains(shape, " "+table+" ") }) {
 					t.Errorf("no locking statement on %s was seen", table)
 				}
@@ -114,6 +114,8 @@ func fill(w *world, rows int) {
 		"INSERT INTO results SELECT i,1,'' FROM nums",
 		"INSERT INTO ends SELECT 1+i%2,5+i%2,i,1,x'0000000000000000' FROM nums",
 		"INSERT INTO stats SELECT 30000000+i,1,1,1,1,1,1,1,1,1,1,1,'' FROM nums",
+		"INSERT INTO bulk_operations SELECT 10000000+i,9,1,3,0,1,1,1,1,1,1,1,4000000000000+i,'','{}' FROM nums",
+		"INSERT INTO audit_trail SELECT 10000000+i,4000000000000+i,9,'a',1,'k',4,'v1','::1','a.b',i,'',NULL,NULL FROM nums",
 		"INSERT INTO stat_sums SELECT 9,1+i%3,i%3,30000000+i,i,1,1,1,1,1,1,1,'' FROM nums",
 		"INSERT INTO task_labels SELECT 1,'k',i,i FROM nums",
 		"INSERT INTO leases SELECT CONCAT('l',i),1,1,1 FROM nums",
@@ -124,7 +126,7 @@ func fill(w *world, rows int) {
 		"INSERT INTO schedule_runs SELECT i,i,2,4 FROM nums",
 		"INSERT INTO limits SELECT CONCAT('k:9:',i),1,0,9,CONCAT('k',i),i,0,1,0,0,0,0,0 FROM nums",
 		"INSERT INTO schedules_deleted SELECT 20000000+i FROM nums",
-		"ANALYZE TABLE tasks,payloads,bells,claims,workers,unique_keys,idempotency,attempts,results,ends,stats,stat_sums,task_labels,leases,lanes," +
+		"ANALYZE TABLE tasks,payloads,bells,claims,workers,unique_keys,idempotency,attempts,results,ends,stats,stat_sums,bulk_operations,audit_trail,task_labels,leases,lanes," +
 			"schedules,slots,held_slots,schedule_runs,schedules_deleted,limits",
 	} {
 		if _, err := w.s.DB().ExecContext(w.ctx, query); err != nil {
@@ -339,6 +341,18 @@ func housekeeping(w *world, n int) {
 	}
 	w.must2(w.s.FoldStats(w.ctx, task.FoldRequest{Before: minute + 1, Limit: n}))
 	w.must2(w.s.PurgeStats(w.ctx, w.now()+900*86_400_000, n))
+	w.submit(n, nil)
+	for _, action := range []task.BulkAction{task.BulkCancel, task.BulkRetry, task.BulkCancel, task.BulkDelete} {
+		op := w.bulk(action, task.BulkFilter{From: w.now() - 60_000}, false)
+		w.must2(w.s.StepBulk(w.ctx, op.ID, n))
+		w.must2(w.s.StopBulk(w.ctx, 1, op.ID))
+		w.must2(w.s.StepBulk(w.ctx, op.ID, n))
+	}
+	w.must2(w.s.PurgeBulks(w.ctx, w.now()+1, n))
+	for range n {
+		w.must(w.s.WriteAudit(w.ctx, &task.AuditEntry{Action: "a.b", Target: "t"}))
+	}
+	w.must2(w.s.PurgeAudit(w.ctx, w.now()+1, n))
 	w.must(w.s.SetQueuePaused(w.ctx, "default", n%2 == 0))
 	w.must(w.s.SetQueuePaused(w.ctx, "default", false))
 	if n == 500 {

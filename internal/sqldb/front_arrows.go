@@ -80,12 +80,17 @@ func (s *Store) Cancel(ctx context.Context, appID int32, id int64) (out task.Can
 			if err := s.endWaiting(ctx, t, &row, task.ByUser, now, &set); err != nil {
 				return err
 			}
+			if err := s.noteOn(ctx, t, row.AppID); err != nil {
+				return err
+			}
 			return s.addStats(ctx, t, now, writer, &set)
 		case task.Running:
 			out.WorkerID = row.WorkerID
 			query := newText(4).s("UPDATE tasks").s(s.force()).s(" SET cancel_at=").n(now).s(" WHERE id=").n(id).s(" AND cancel_at=0").String()
-			_, err := t.exec(ctx, query)
-			return err
+			if _, err := t.exec(ctx, query); err != nil || row.CancelAt != 0 {
+				return err
+			}
+			return s.noteOn(ctx, t, row.AppID)
 		}
 		return nil
 	}
@@ -120,6 +125,9 @@ func (s *Store) RunNow(ctx context.Context, appID int32, id int64) (task.Bell, e
 		query := newText(4).s("UPDATE tasks").s(s.force()).s(" SET holder=").n(bellID).s(",due_at=").n(now).
 			s(" WHERE id=").n(id).s(" AND state=2").String()
 		if _, err := t.exec(ctx, query); err != nil {
+			return err
+		}
+		if err := s.noteOn(ctx, t, row.AppID); err != nil {
 			return err
 		}
 		if err := insertBells(ctx, t, []task.Bell{bell}); err != nil || !row.Flags.Has(task.UntilStarted) {
@@ -197,7 +205,10 @@ func (s *Store) Reopen(ctx context.Context, appID int32, id int64, force bool) (
 			return err
 		}
 		bell = s.bellNow(bellID, &row, flow, now)
-		return s.reopen(ctx, t, &row, bell, now)
+		if err := s.reopen(ctx, t, &row, bell, now); err != nil {
+			return err
+		}
+		return s.noteOn(ctx, t, row.AppID)
 	}, s.bellWritten(bellID, &row))
 	return bell, err
 }

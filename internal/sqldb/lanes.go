@@ -139,7 +139,10 @@ func (s *Store) SetQueuePaused(ctx context.Context, queue string, paused bool) e
 		if _, err := s.changeLimit(ctx, t, queueLimit(queue), func(l *task.Limit) { l.Paused = paused }); err != nil {
 			return err
 		}
-		return s.pauseLanes(ctx, t, queue, paused)
+		if err := s.pauseLanes(ctx, t, queue, paused); err != nil {
+			return err
+		}
+		return s.note(ctx, t)
 	})
 }
 

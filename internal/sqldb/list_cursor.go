@@ -18,19 +18,22 @@ const (
 
 	schedulesByID listMode = 's' // schedules, newest first
 	slotsByTime   listMode = 'l' // slots of a schedule, newest slot first
+
+	trailByTime listMode = 't' // entries of the audit trail, newest first
+	bulkByID    listMode = 'b' // bulk operations, newest first
 )
 
 // cursor is a position in a list. It is opaque to clients, but not secret: it can only skip tasks of a list that the
 // caller may read anyway.
 type cursor struct {
 	mode listMode
-	id   int64 // byID, byRunning, schedulesByID: the next ones have smaller ids. byDue: within bell, larger ids. slotsByTime: within due, smaller origins
-	due  int64 // byDue, slotsByTime
+	id   int64 // byID, byRunning, schedulesByID, bulkByID, trailByTime (within due): the next ones have smaller ids. byDue: within bell, larger ids. slotsByTime: within due, smaller origins
+	due  int64 // byDue, slotsByTime, trailByTime
 	bell int64
 }
 
 // long reports whether cursors of the mode hold more than an id.
-func (m listMode) long() bool { return m == byDue || m == slotsByTime }
+func (m listMode) long() bool { return m == byDue || m == slotsByTime || m == trailByTime }
 
 func (c cursor) encode() string {
 	b := []byte{1, byte(c.mode)}

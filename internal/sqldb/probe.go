@@ -18,7 +18,10 @@ func (s *Store) DrainWorker(ctx context.Context, workerID int64) error {
 		if err == nil && n == 0 {
 			err = task.Missing("worker")
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return s.note(ctx, t)
 	}, settledTwice)
 }
 

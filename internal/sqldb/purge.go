@@ -95,12 +95,17 @@ func (p *purging) add(one *task.Task) {
 		p.runs = append(p.runs, one.ID)
 	}
 	if one.State != task.Succeeded {
-		if p.ends == nil {
-			p.ends = map[endKey][]int64{}
-		}
-		k := endKey{one.AppID, one.State}
-		p.ends[k] = append(p.ends[k], one.ID)
+		p.fileEnd(one)
 	}
+}
+
+// fileEnd adds the row of a failed or cancelled task in ends.
+func (p *purging) fileEnd(one *task.Task) {
+	if p.ends == nil {
+		p.ends = map[endKey][]int64{}
+	}
+	k := endKey{one.AppID, one.State}
+	p.ends[k] = append(p.ends[k], one.ID)
 }
 
 func (p *purging) run(ctx context.Context) error {

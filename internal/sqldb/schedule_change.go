@@ -71,6 +71,9 @@ func (c *changing) run(ctx context.Context, t tx) error {
 		return err
 	}
 	row.version, row.nextAt, row.pause = r.Version, r.NextAt, r.Pause
+	if err := c.s.noteOn(ctx, t, row.appID); err != nil {
+		return err
+	}
 	c.winAll(row)
 	return c.write(ctx, t)
 }
@@ -141,6 +144,9 @@ func (s *Store) SkipSlot(ctx context.Context, row schedule.Row, slot, next int64
 		if err := s.putSlots(ctx, t, []schedule.Slot{skipped}); err != nil {
 			return err
 		}
+		if err := s.noteOn(ctx, t, row.AppID); err != nil {
+			return err
+		}
 		return s.addStats(ctx, t, now, s.statsWriter(), &set)
 	}, s.found("SELECT 1 FROM slots WHERE schedule_id=? AND origin=0 AND slot_at=? AND outcome=?", row.ID, slot, schedule.SkippedByUser))
 	if err != nil {
@@ -188,6 +194,9 @@ func (s *Store) DeleteSchedule(ctx context.Context, row schedule.Row, now int64)
 			if err := t.add(ctx, query); err != nil {
 				return err
 			}
+		}
+		if err := s.noteOn(ctx, t, row.AppID); err != nil {
+			return err
 		}
 		return s.addStats(ctx, t, at, s.statsWriter(), &set)
 	}, s.found("SELECT 1 FROM schedules_deleted WHERE id=?", row.ID))

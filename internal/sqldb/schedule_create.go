@@ -81,6 +81,9 @@ func (c *creating) run(ctx context.Context, t tx) (err error) {
 		return err
 	}
 	c.winAll(&lockedSchedule{id: r.ID, appID: r.AppID, version: r.Version, nextAt: r.NextAt, pause: r.Pause})
+	if err := c.s.noteOn(ctx, t, r.AppID); err != nil {
+		return err
+	}
 	return c.write(ctx, t)
 }
 

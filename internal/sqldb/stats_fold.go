@@ -340,7 +340,7 @@ func (s *Store) PurgeStats(ctx context.Context, now int64, limit int) (int, erro
 	var groups []group
 	limit = min(max(limit, 1), maxList)
 	for level := sumMinutes; level <= sumDays && limit > 0; level++ {
-		x := newText(4).s("SELECT app_id,level,dim,at,key_id FROM stat_sums").s(s.useSums()).s(" WHERE level=").n(int64(level)).s(" AND at<").n(minuteOf(now) - sumsKept[level]).
+		x := newText(4).s("SELECT app_id,level,dim,at,key_id FROM stat_sums").s(s.useIndex("stat_sums", "age")).s(" WHERE level=").n(int64(level)).s(" AND at<").n(minuteOf(now) - sumsKept[level]).
 			s(" ORDER BY at,app_id,dim,key_id LIMIT ").n(int64(limit))
 		if err := s.readEach(ctx, x.String(), func(rows *sql.Rows) error {
 			var k sumKey
@@ -371,11 +371,4 @@ func (s *Store) PurgeStats(ctx context.Context, now int64, limit int) (int, erro
 		}
 		return total, nil
 	})
-}
-
-func (s *Store) useSums() string {
-	if s.mysql {
-		return " FORCE INDEX (age)"
-	}
-	return " INDEXED BY stat_sums_age"
 }

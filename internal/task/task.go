@@ -345,6 +345,7 @@ type App struct {
 	OldSecret      []byte // the secret before Secret, sealed; callbacks are signed with both until OldSecretUntil
 	OldSecretUntil int64
 	KeepDeliveries bool // callbacks that succeed at once are kept for inspection too
+	Disabled       bool // none of its credentials is taken, nor new tasks of it; what waits goes on waiting, as while it is paused
 }
 
 // Legacy is what the legacy surfaces keep of an app. Any app may use them; one that was made by /v1 has their defaults.

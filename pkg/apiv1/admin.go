@@ -61,6 +61,8 @@ type App struct {
 	Weight      int    `json:"weight"`      // share of a contended lane, 1 … 1,000
 	Paused      bool   `json:"paused"`
 	Limits      Limits `json:"limits"`
+	// Disabled: none of its credentials is taken, nor new tasks of it; what runs goes on, what waits goes on waiting.
+	Disabled bool `json:"disabled"`
 	// KeepDeliveries keeps callbacks that succeed at once for inspection too; others are kept anyway.
 	KeepDeliveries bool `json:"keepDeliveries"`
 	// OldSecretUntil is how long callbacks are signed with the secret before the present one too; null: they are not.
@@ -102,6 +104,7 @@ type AppPatch struct {
 	CallbackURL *string `json:"callbackUrl,omitempty"` // "": none
 	Weight      *int    `json:"weight,omitempty"`
 	Paused      *bool   `json:"paused,omitempty"`
+	Disabled    *bool   `json:"disabled,omitempty"`
 	Limits      *Limits `json:"limits,omitempty"` // replaces them all; {} takes them away
 
 	Step                *int    `json:"step,omitempty"`

@@ -43,7 +43,7 @@ func (a *api) createApplication(ctx context.Context, r *httpkit.Request) (httpki
 	if err != nil {
 		return httpkit.Response{}, err
 	}
-	app, secret, err := a.svc.RegisterApp(ctx, r.Bearer(), in)
+	app, secret, err := a.svc.RegisterApp(ctx, r.Bearer(), control.Principal{}.Via(Name, r.Address(), r.ID()), in)
 	if err != nil {
 		return httpkit.Response{}, appRefusal(err)
 	}

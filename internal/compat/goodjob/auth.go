@@ -43,7 +43,7 @@ func (a *api) signed(h func(context.Context, call) (httpkit.Response, error)) ht
 		if !compat.InWindow(at, a.svc.Now()) { // it took so long to come that its nonce may have been forgotten since it was used
 			return httpkit.Response{}, refusal(textFarTime)
 		}
-		return h(ctx, call{r, who.Principal, params})
+		return h(ctx, call{r, who.Principal.Via(Name, r.Address(), r.ID()), params})
 	}
 }
 

@@ -157,7 +157,7 @@ func (a *api) identify(ctx context.Context, r *httpkit.Request) (who control.Pri
 			return who, errUnauthorized
 		}
 	}
-	return app.Principal, nil
+	return app.Principal.Via(Name, r.Address(), r.ID()), nil
 }
 
 // inTime reports whether a request of that time is taken.

@@ -5,7 +5,7 @@
 // workers, in the queue task.SystemQueue that each of them serves.
 //
 //	schedule  kind            each    does
-//	purge     system.purge    5 min   deletes ended tasks, and slots of schedules, whose time is over
+//	purge     system.purge    5 min   deletes ended tasks, slots of schedules, figures, and entries of the audit trail whose time is over
 //	rollup    system.rollup   1 min   sums the writers' rows of closed minutes of the statistics
 //
 // None of them overlaps itself (policy skip), none is retried (the next slot is the retry), and of slots that were missed the

@@ -34,6 +34,11 @@ type PurgeStore interface {
 	// PurgeSlots deletes slots that were decided before an instant, and what is left of deleted schedules, bounded; it gives how
 	// many rows it deleted: 0 when nothing is left.
 	PurgeSlots(ctx context.Context, before int64, limit int) (int, error)
+	// PurgeStats deletes figures that are past their time; PurgeAudit deletes entries of the audit trail from before an instant, and
+	// PurgeBulks bulk operations that ended before it. Each is bounded, and gives how many rows it deleted: 0 when nothing is left.
+	PurgeStats(ctx context.Context, now int64, limit int) (int, error)
+	PurgeAudit(ctx context.Context, before int64, limit int) (int, error)
+	PurgeBulks(ctx context.Context, before int64, limit int) (int, error)
 }
 
 // Clock is the database's clock.
@@ -64,6 +69,9 @@ func (*Purge) Kind() string { return KindPurge }
 type purged struct {
 	Tasks       int  `json:"tasks"`
 	Slots       int  `json:"slots"` // and rows of deleted schedules
+	Stats       int  `json:"stats,omitempty"`
+	Audit       int  `json:"audit,omitempty"`
+	Bulks       int  `json:"bulkOperations,omitempty"`
 	SteppedOver int  `json:"steppedOver,omitempty"`
 	Unfinished  bool `json:"unfinished,omitempty"` // the time was over: the next run goes on
 }
@@ -124,9 +132,15 @@ func (w *walk) run(ctx context.Context, dueAt int64) error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(w.drain(ctx, &w.done.Slots, w.keep.SlotsMs, w.p.store.PurgeSlots), w.drain(ctx, &w.done.Stats, 0, w.p.store.PurgeStats),
+		w.drain(ctx, &w.done.Audit, w.keep.AuditMs, w.p.store.PurgeAudit), w.drain(ctx, &w.done.Bulks, w.keep.SlotsMs, w.p.store.PurgeBulks))
+}
+
+// drain deletes what is older than age from a table until nothing is left.
+func (w *walk) drain(ctx context.Context, done *int, age int64, purge func(context.Context, int64, int) (int, error)) error {
 	for {
-		n, err := w.p.store.PurgeSlots(ctx, w.p.clock.Now()-w.keep.SlotsMs, purgeRows)
-		if w.done.Slots += n; err != nil || n == 0 {
+		n, err := purge(ctx, w.p.clock.Now()-age, purgeRows)
+		if *done += n; err != nil || n == 0 {
 			return err
 		}
 		if err := sleep(ctx, purgeQuickest); err != nil {

@@ -21,6 +21,7 @@ const (
 	purgeEvery   = 5 * time.Minute
 	rollupEvery  = time.Minute
 	slotsKeptMs  = 30 * 86_400_000
+	auditKeptMs  = 90 * 86_400_000
 	installTries = 5
 )
 
@@ -28,7 +29,8 @@ const (
 type Retention struct {
 	SucceededMs int64 `json:"succeededMs"` // succeeded tasks
 	OthersMs    int64 `json:"othersMs"`    // failed and cancelled tasks
-	SlotsMs     int64 `json:"slotsMs"`     // slots of schedules
+	SlotsMs     int64 `json:"slotsMs"`     // slots of schedules, and bulk operations
+	AuditMs     int64 `json:"auditMs"`     // entries of the audit trail
 }
 
 // InstallStore is what making the system app and its schedules needs of the database.
@@ -86,6 +88,9 @@ func ensureApp(ctx context.Context, store InstallStore) (task.App, error) {
 func definitions(keep Retention, lane int32, kinds map[string]int32) (map[string]*schedule.Definition, error) {
 	if keep.SlotsMs == 0 {
 		keep.SlotsMs = slotsKeptMs
+	}
+	if keep.AuditMs == 0 {
+		keep.AuditMs = auditKeptMs
 	}
 	payload, err := json.Marshal(keep)
 	if err != nil {
@@ -150,12 +155,12 @@ func ensureOnce(ctx context.Context, store InstallStore, want schedule.Row, now 
 	return err
 }
 
-var errRetention = errors.New("the payload must say how long succeeded and other tasks and slots are kept, 1 minute at the least")
+var errRetention = errors.New("the payload must say how long succeeded and other tasks, slots and the audit trail are kept, 1 minute at the least")
 
 const leastKeptMs = 60_000
 
 func (r Retention) check() error {
-	if min(r.SucceededMs, r.OthersMs, r.SlotsMs) < leastKeptMs {
+	if min(r.SucceededMs, r.OthersMs, r.SlotsMs, r.AuditMs) < leastKeptMs {
 		return errRetention
 	}
 	return nil

@@ -31,13 +31,15 @@ type table struct {
 	rows   []bool
 	bad    map[int64]bool // cannot be deleted
 	slots  int
-	before int64 // of the last PurgeSlots
+	before int64 // how old what the last PurgeSlots deleted is
 	steps  int
 	fail   error
 	reqs   []task.PurgeRequest
 	folds  []int // what each call folds
 	minute int64
 	at     int64 // where the last fold ended
+	others map[string]int
+	ats    map[string]int64 // how old what is deleted is
 }
 
 func (m *table) TaskIDRange(context.Context) (int64, int64, error) {
@@ -76,10 +78,35 @@ func (m *table) Purge(_ context.Context, req task.PurgeRequest) (r task.PurgeRep
 func (m *table) PurgeSlots(_ context.Context, before int64, limit int) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.before = before
+	m.before = time.Now().UnixMilli() - before
 	n := min(limit, m.slots)
 	m.slots -= n
 	return n, m.fail
+}
+
+// other is one of the small tables that are purged by time.
+func (m *table) other(name string, at int64, limit int) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.others == nil {
+		m.others, m.ats = map[string]int{"stats": 700, "audit": 3, "bulks": 501}, map[string]int64{}
+	}
+	n := min(limit, m.others[name])
+	m.others[name] -= n
+	m.ats[name] = time.Now().UnixMilli() - at
+	return n, m.fail
+}
+
+func (m *table) PurgeStats(_ context.Context, now int64, limit int) (int, error) {
+	return m.other("stats", now, limit)
+}
+
+func (m *table) PurgeAudit(_ context.Context, before int64, limit int) (int, error) {
+	return m.other("audit", before, limit)
+}
+
+func (m *table) PurgeBulks(_ context.Context, before int64, limit int) (int, error) {
+	return m.other("bulks", before, limit)
 }
 
 func (m *table) FoldStats(_ context.Context, req task.FoldRequest) (r task.FoldReport, _ error) {
@@ -113,7 +140,7 @@ func (m *table) left() (ids []int64) {
 	return ids
 }
 
-var keep = []byte(`{"succeededMs":100000,"othersMs":200000,"slotsMs":300000}`)
+var keep = []byte(`{"succeededMs":100000,"othersMs":200000,"slotsMs":300000,"auditMs":400000}`)
 
 // purge runs one purge whose slot is now.
 func (m *table) purge(t *testing.T, ctx context.Context) (purged, task.Result) {
@@ -137,10 +164,13 @@ func TestPurgeFindsEverything(t *testing.T) {
 		m.fill(400_000, 500)
 		m.fill(900_000, 1)
 		done, res := m.purge(t, t.Context())
+		if done.Stats != 700 || done.Audit != 3 || done.Bulks != 501 || m.ats["stats"] > 100 || m.ats["audit"]/100 != 4000 || m.ats["bulks"]/100 != 3000 {
+			t.Errorf("%+v, %v", done, m.ats)
+		}
 		if done.Tasks < 100_000 || done.Slots != 1200 || res.Outcome != task.OutcomeSucceeded || len(m.left()) > 501 {
 			t.Errorf("%+v, %d left", done, len(m.left()))
 		}
-		if got := time.Now().UnixMilli() - m.before; got != 300_000 {
+		if got := m.before; got != 300_000 {
 			t.Errorf("slots older than %d ms", got)
 		}
 		last := m.reqs[len(m.reqs)-1]
@@ -206,7 +236,7 @@ func TestPurgeSaysWhatIsWrong(t *testing.T) {
 	if _, res := m.purge(t, t.Context()); res.Outcome != task.OutcomeFailed || res.Permanent || !strings.Contains(res.ErrMessage, "gone") {
 		t.Errorf("%+v", res)
 	}
-	for _, bad := range []string{``, `{}`, `{"succeededMs":1,"othersMs":2,"slotsMs":3}`, `{"succeededMs":100000,"othersMs":100000,"slotsMs":100000,"x":1}`, `7`} {
+	for _, bad := range []string{``, `{}`, `{"succeededMs":1,"othersMs":2,"slotsMs":3,"auditMs":4}`, `{"succeededMs":100000,"othersMs":100000,"slotsMs":100000}`, `{"succeededMs":100000,"othersMs":100000,"slotsMs":100000,"auditMs":100000,"x":1}`, `7`} {
 		if res := NewPurge(m, hostClock{}, nil).Run(t.Context(), worker.Job{Payload: []byte(bad)}); !res.Permanent || res.ErrCode != "invalid_payload" {
 			t.Errorf("%s: %+v", bad, res)
 		}
