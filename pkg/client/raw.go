@@ -26,7 +26,7 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	return resp, nil
 }
 
-// Open sends a GET of your own making whose answer is read while it grows, such as an event stream: accept is its media type. The read
+// Open sends a GET of your own making whose answer is read while it grows, such as an event stream: accept is its media type, "" any. The read
 // fails when the server says nothing for 45 s; nothing is opened again. No reader and no error: there is nothing to
 // say (204). Whoever gets the reader closes it.
 func (c *Client) Open(ctx context.Context, path string, query url.Values, accept, lastEventID string, opts ...CallOption) (io.ReadCloser, error) {
