@@ -1,15 +1,9 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,11 +13,9 @@ import (
 
 // shop is a client and a receiver in PHP, as they worked with GoodJob.
 type shop struct {
-	t              *testing.T
-	base, dir, url string
+	phpShop
+	base           string
 	appKey, secret string
-	scripts        string
-	receiver       *testkit.Process
 	serial         int
 }
 
@@ -59,68 +51,24 @@ type shopCall struct {
 
 func newShop(t *testing.T, base, style string) *shop {
 	t.Helper()
-	if m, no := testkit.MissingPHP(); no {
-		testkit.Need(t, m.Err)
-	}
-	scripts, err := filepath.Abs("testdata/goodjob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := testkit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &shop{t: t, base: base, dir: t.TempDir(), scripts: scripts, url: "http://" + testkit.Loopback(port) + "/callback"}
-	php, err := exec.LookPath("php")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.receiver, err = testkit.Start(t.Context(), testkit.Spec{Name: "receiver in PHP", Path: php, Args: []string{"-S", testkit.Loopback(port), filepath.Join(scripts, "receiver.php")},
-		Dir: s.dir, Log: filepath.Join(s.dir, "receiver.log"), Env: []string{"RECEIVER_DIR=" + s.dir, "RECEIVER_STYLE=" + style, "TZ=Europe/Lisbon"},
-		Ready: func(ctx context.Context) error {
-			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", testkit.Loopback(port))
-			if err == nil {
-				err = c.Close()
-			}
-			return err
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.receiver.Kill)
-	logsOnFailure(t, s.receiver)
-	params := map[string]any{"appName": "商城", "linkUrl": s.url, "step": 1, "retryTotal": 2}
+	s := &shop{phpShop: openPHPShop(t, "goodjob", "RECEIVER_STYLE="+style), base: base}
+	params := map[string]any{"appName": "商城", "linkUrl": s.callbackURL, "step": 1, "retryTotal": 2}
 	if style == "underscore" {
 		params["callbackHeaderStyle"] = style
 	}
 	var app struct{ AppKey, SecretKey string }
 	s.must("application", params, &app)
 	s.appKey, s.secret = app.AppKey, app.SecretKey
-	raw, _ := json.Marshal(map[string]string{s.appKey: s.secret})
-	if err := os.WriteFile(filepath.Join(s.dir, "secrets.json"), raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.knows(s.appKey, s.secret)
 	return s
 }
 
 // php runs the client.
 func (s *shop) php(command string, params map[string]any) shopAnswer {
 	s.t.Helper()
-	in, err := json.Marshal(params)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(s.t.Context(), "php", filepath.Join(s.scripts, "client.php"), s.base, s.appKey, s.secret, command, string(in))
-	cmd.Env = append(os.Environ(), "TZ=Europe/Lisbon")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	raw, err := cmd.Output()
-	if err != nil {
-		s.t.Fatalf("%s: %v %s%s", command, err, raw, stderr.Bytes())
-	}
-	a := shopAnswer{raw: string(raw)}
-	if err := json.Unmarshal(raw, &a); err != nil {
-		s.t.Fatalf("%s: %s: %v", command, raw, err)
+	a := shopAnswer{raw: s.client([]string{s.base, s.appKey, s.secret}, command, params)}
+	if err := json.Unmarshal([]byte(a.raw), &a); err != nil {
+		s.t.Fatalf("%s: %s: %v", command, a.raw, err)
 	}
 	return a
 }
@@ -181,15 +129,7 @@ func (s *shop) reaches(id string, status int, within time.Duration) shopDetail {
 // calls reads what came to the receiver with a content.
 func (s *shop) calls(content string) (out []shopCall) {
 	s.t.Helper()
-	raw, err := os.ReadFile(filepath.Join(s.dir, "calls.log"))
-	if err != nil && !os.IsNotExist(err) {
-		s.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(raw)) {
-		var c shopCall
-		if err := json.Unmarshal([]byte(line), &c); err != nil {
-			s.t.Fatalf("%s: %v", line, err)
-		}
+	eachCall(&s.phpShop, func(line string, c shopCall) {
 		data, _ := base64.StdEncoding.DecodeString(c.Data)
 		if !c.Good || c.Method != "POST" || len(c.Fields) != 1 || c.Type != "application/x-www-form-urlencoded" {
 			s.t.Errorf("a bad call: %s", line)
@@ -202,7 +142,7 @@ func (s *shop) calls(content string) (out []shopCall) {
 		if string(data) == content {
 			out = append(out, c)
 		}
-	}
+	})
 	return out
 }
 
@@ -383,7 +323,7 @@ func (s *shop) playRefusals(t *testing.T) {
 	s.refused("create", map[string]any{"taskNo": "a", "content": "haha"}, "任务内容 必须是一个合法的 JSON 字符串")
 	s.refused("create", map[string]any{"content": "{}"}, "任务编号 字段是必须的")
 	s.refused("application", map[string]any{"appName": "x"}, "接口地址 字段是必须的")
-	s.refused("application", map[string]any{"appName": "x", "linkUrl": s.url, "step": 3601}, "步长值 必须在 1 到 3600 之间")
+	s.refused("application", map[string]any{"appName": "x", "linkUrl": s.callbackURL, "step": 3601}, "步长值 必须在 1 到 3600 之间")
 	good := s.secret
 	s.secret = strings.Repeat("x", 32)
 	s.refused("detail", map[string]any{"taskId": id}, "签名校验失败！")

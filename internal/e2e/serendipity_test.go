@@ -1,15 +1,9 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,10 +13,9 @@ import (
 
 // swowShop is a client and a receiver in PHP, as they worked with Serendipity-job.
 type swowShop struct {
-	t                  *testing.T
-	base, dir, scripts string
-	credentials        string // as creating the application answered them
-	receiver           *testkit.Process
+	phpShop
+	base        string
+	credentials string // as creating the application answered them
 }
 
 type swowAnswer struct {
@@ -59,73 +52,28 @@ type swowCall struct {
 
 func newSwowShop(t *testing.T, base string) *swowShop {
 	t.Helper()
-	if m, no := testkit.MissingPHP(); no {
-		testkit.Need(t, m.Err)
-	}
-	scripts, err := filepath.Abs("testdata/serendipity")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := testkit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	php, err := exec.LookPath("php")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &swowShop{t: t, base: base, dir: t.TempDir(), scripts: scripts}
-	// One process: PHP's own workers outlive the process that is killed.
-	s.receiver, err = testkit.Start(t.Context(), testkit.Spec{Name: "receiver in PHP", Path: php, Args: []string{"-S", testkit.Loopback(port), filepath.Join(scripts, "receiver.php")},
-		Dir: s.dir, Log: filepath.Join(s.dir, "receiver.log"), Env: []string{"RECEIVER_DIR=" + s.dir, "TZ=Europe/Lisbon"},
-		Ready: func(ctx context.Context) error {
-			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", testkit.Loopback(port))
-			if err == nil {
-				err = c.Close()
-			}
-			return err
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.receiver.Kill)
-	logsOnFailure(t, s.receiver)
-	a := s.must("application/create", map[string]any{"appName": "商城", "linkUrl": "http://" + testkit.Loopback(port) + "/callback", "step": 1, "retryTotal": 2}, "Ok!")
+	s := &swowShop{phpShop: openPHPShop(t, "serendipity"), base: base}
+	a := s.must("application/create", map[string]any{"appName": "商城", "linkUrl": s.callbackURL, "step": 1, "retryTotal": 2}, "Ok!")
 	s.credentials = string(a.Data)
 	var app struct{ AppKey, SecretKey string }
 	if err := json.Unmarshal(a.Data, &app); err != nil {
 		t.Fatal(err)
 	}
-	raw, _ := json.Marshal(map[string]string{app.AppKey: app.SecretKey})
-	if err := os.WriteFile(filepath.Join(s.dir, "secrets.json"), raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.knows(app.AppKey, app.SecretKey)
 	return s
 }
 
 // php runs the client.
 func (s *swowShop) php(command string, params map[string]any) swowAnswer {
 	s.t.Helper()
-	in, err := json.Marshal(params)
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	credentials := s.credentials
 	if credentials == "" {
 		credentials = "null"
 	}
-	cmd := exec.CommandContext(s.t.Context(), "php", filepath.Join(s.scripts, "client.php"), s.base, credentials, command, string(in))
-	cmd.Env = append(os.Environ(), "TZ=Europe/Lisbon")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	raw, err := cmd.Output()
-	if err != nil {
-		s.t.Fatalf("%s: %v %s%s", command, err, raw, stderr.Bytes())
-	}
-	a := swowAnswer{raw: string(raw)}
+	a := swowAnswer{raw: s.client([]string{s.base, credentials}, command, params)}
 	_, body, _ := strings.Cut(a.raw, " ")
 	if err := json.Unmarshal([]byte(body), &a); err != nil {
-		s.t.Fatalf("%s: %s: %v", command, raw, err)
+		s.t.Fatalf("%s: %s: %v", command, a.raw, err)
 	}
 	return a
 }
@@ -183,22 +131,14 @@ func (s *swowShop) reaches(id int64, status int) (d swowDetail) {
 // calls reads what came to the receiver for a task.
 func (s *swowShop) calls(id int64) (out []swowCall) {
 	s.t.Helper()
-	raw, err := os.ReadFile(filepath.Join(s.dir, "calls.log"))
-	if err != nil && !os.IsNotExist(err) {
-		s.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(raw)) {
-		var c swowCall
-		if err := json.Unmarshal([]byte(line), &c); err != nil {
-			s.t.Fatalf("%s: %v", line, err)
-		}
+	eachCall(&s.phpShop, func(line string, c swowCall) {
 		if !c.Good || c.Method != "POST" || len(c.Fields) != 1 || c.Fields[0] != "data" {
 			s.t.Errorf("a bad call: %s", line)
 		}
 		if c.TaskID == fmt.Sprint(id) {
 			out = append(out, c)
 		}
-	}
+	})
 	return out
 }
 
@@ -339,9 +279,6 @@ func TestSerendipityShopInPHPWithSettings(t *testing.T) {
 	const key, secret = "wWt1aSZj2KXMO7fE", "vph1291T6Q6ZK262p2z611922tKBpUj6"
 	admin.must(t, "POST", "/v1/apps", fmt.Sprintf(`{"id":%q,"signingSecret":%q,"name":"moved","callbackUrl":%q}`, key, secret, moved.CallbackURL), nil)
 	s.credentials = fmt.Sprintf(`{"appKey":%q,"secretKey":%q}`, key, secret)
-	raw, _ := json.Marshal(map[string]string{key: secret})
-	if err := os.WriteFile(filepath.Join(s.dir, "secrets.json"), raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.knows(key, secret)
 	s.reaches(s.create("", "m1", nil, "success"), 2)
 }
