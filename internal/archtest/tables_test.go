@@ -52,7 +52,7 @@ var internalImports = map[string]string{
 	"internal/compat":             "internal/task internal/httpkit",
 	"internal/compat/serendipity": "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
 	"internal/compat/goodjob":     "internal/task internal/control internal/httpkit internal/compat internal/worker internal/runner/httpcall",
-	"internal/cli":                "internal/config internal/doctor pkg/apiv1",
+	"internal/cli":                "internal/config internal/doctor pkg/apiv1 pkg/client",
 
 	"internal/config": "",
 	"internal/doctor": "internal/config",

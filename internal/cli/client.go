@@ -1,49 +1,80 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/pkg/apiv1"
+	sdk "github.com/taskweir/taskweir/pkg/client"
 )
 
 const (
-	maxAnswer = 512 << 20 // bytes of one answer: 1,000 tasks with payload and result
 	// longest is how long one request may take: a wait of 30 s and room for the answer.
 	longest = 45 * time.Second
 	// repeats is how often a request that may be repeated is sent.
 	repeats = 4
+	// patience is how long a command repeats a request.
+	patience = 20 * time.Second
 )
 
-// client talks to the API.
+// client talks to the API with pkg/client, and says in the errors what whoever types a command can do.
 type client struct {
-	base, key, agent string
-	dataDir          string
-	http             *http.Client
-	clock            *serverClock
-	hasty            bool                                             // one try, no repeats
-	pause            func(ctx context.Context, d time.Duration) error // between repeats; tests do not wait
+	base, key string
+	dataDir   string
+	api       *sdk.Client
+	wrong     error // why there is no api
+	http      *http.Client
+	clock     *serverClock
+	hasty     bool                                             // one try, no repeats
+	pause     func(ctx context.Context, d time.Duration) error // between repeats; tests do not wait
 }
 
-func newClient(c *config.Config, version string, clock *serverClock) *client {
-	return &client{
-		base: c.URL, key: c.APIKey.Reveal(), agent: "taskweir/" + version, dataDir: c.DataDir, clock: clock, pause: pause,
-		http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+// listening tells the clock of each answer.
+type listening struct {
+	*http.Transport
+	clock *serverClock
+}
+
+// RoundTrip is one exchange.
+func (l listening) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.Transport.RoundTrip(r)
+	if err == nil {
+		l.clock.hear(resp.Header)
 	}
+	return resp, err
+}
+
+func newClient(cfg *config.Config, version string, clock *serverClock) *client {
+	c := &client{base: cfg.URL, key: cfg.APIKey.Reveal(), dataDir: cfg.DataDir, clock: clock, pause: pause}
+	c.http = &http.Client{
+		Transport:     listening{http.DefaultTransport.(*http.Transport).Clone(), clock},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	c.api, c.wrong = sdk.New(c.base, c.key, sdk.Anonymous(), sdk.WithHTTPClient(c.http), sdk.WithUserAgent("taskweir/"+version), sdk.WithTimeout(longest), sdk.WithRetry(sdk.RetryPolicy{
+		Tries: repeats, Base: 200 * time.Millisecond, Elapsed: patience, GiveUp: c.giveUp,
+		Pause: func(ctx context.Context, d time.Duration) error { return c.pause(ctx, d) },
+	}))
+	return c
+}
+
+// giveUp ends the repeats of what is not worth waiting for: whoever types a command wants to hear at once that nothing runs, and
+// decides himself about a second time of what may do more than once.
+func (c *client) giveUp(err error) bool {
+	if e, ok := errors.AsType[*sdk.Error](err); ok && e.Method != http.MethodGet && e.IdempotencyKey == "" {
+		return true
+	}
+	var timeout net.Error
+	return c.hasty || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -133,22 +164,29 @@ func (e *unreachable) Error() string {
 // Unwrap gives the cause.
 func (e *unreachable) Unwrap() error { return e.cause }
 
-// call sends a request, repeats it where that is safe, and gives the body of a 2xx answer.
+// call sends a request, repeated where that is safe, and gives the body of a 2xx answer.
 func (c *client) call(ctx context.Context, r request) ([]byte, error) {
 	if err := c.credential(r); err != nil {
 		return nil, err
 	}
-	again := !c.hasty && (r.method == http.MethodGet || r.idempotency != "")
-	for try := 1; ; try++ {
-		body, err := c.once(ctx, r)
-		wait, temporary := worthRepeating(err, try)
-		if !again || !temporary || try == repeats || ctx.Err() != nil {
-			return body, err
-		}
-		if err := c.pause(ctx, wait); err != nil {
-			return nil, err
-		}
+	resp, err := c.api.Do(ctx, r.method, r.path, r.query, r.body, r.options()...)
+	if err != nil {
+		return nil, c.explained(ctx, err)
 	}
+	return resp.Body, nil
+}
+
+func (r request) options() (out []sdk.CallOption) {
+	if r.idempotency != "" {
+		out = append(out, sdk.IdempotencyKey(r.idempotency))
+	}
+	if r.ifMatch != "" {
+		out = append(out, sdk.IfMatch(r.ifMatch))
+	}
+	if r.open {
+		out = append(out, sdk.WithoutKey())
+	}
+	return out
 }
 
 // credential is an error when the request needs a key and there is none.
@@ -160,137 +198,50 @@ func (c *client) credential(r request) error {
 		"  or run this beside a standalone (looked into %s)", c.base, c.base, c.dataDir)}
 }
 
-// worthRepeating reports whether the same request may go better soon, and when. A refused connection is not: whoever types
-// a command wants to hear at once that nothing runs.
-func worthRepeating(err error, try int) (time.Duration, bool) {
-	backOff := time.Duration(1<<try)*100*time.Millisecond + time.Duration(rand.IntN(100))*time.Millisecond
-	var gone *unreachable
-	if errors.As(err, &gone) {
-		var timeout net.Error
-		return backOff, !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, errNoAnswer) && !(errors.As(err, &timeout) && timeout.Timeout())
-	}
-	var api *apiError
-	if errors.As(err, &api) && api.exitCode() == ExitUnavailable && api.problem.Code != apiv1.CodeLiveViewUnavailable {
-		return min(max(api.retryAfter, backOff), 5*time.Second), true
-	}
-	return 0, false
-}
-
-// once sends a request once and reads the answer whole.
-func (c *client) once(ctx context.Context, r request) ([]byte, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, longest, errNoAnswer)
-	defer cancel()
-	resp, err := c.send(bounded, r)
-	if err == nil {
-		defer resp.Body.Close()
-		var body []byte
-		if body, err = readAnswer(resp); err == nil {
-			return body, nil
-		}
-	}
-	var gone *unreachable
-	if ctx.Err() != nil && errors.As(err, &gone) {
-		return nil, context.Cause(ctx)
-	}
-	return nil, err
-}
-
-// errNoAnswer ends a request that takes too long.
-var errNoAnswer = fmt.Errorf("it took longer than %v", longest)
-
-// stream opens an answer that goes on for as long as somebody reads it. Whoever gets its body closes it.
+// stream opens an answer that goes on for as long as somebody reads it. Whoever gets it closes its body.
 func (c *client) stream(ctx context.Context, r request) (*http.Response, error) {
 	if err := c.credential(r); err != nil {
 		return nil, err
 	}
-	resp, err := c.send(ctx, r)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, err
+	var head sdk.Response
+	body, err := c.api.Open(ctx, r.path, r.query, "", r.after, append(r.options(), sdk.Capture(&head))...)
+	if err != nil {
+		return nil, c.explained(ctx, err)
 	}
-	return resp, nil
+	if body == nil {
+		body = http.NoBody
+	}
+	return &http.Response{StatusCode: head.StatusCode, Header: head.Header, Body: body}, nil
 }
 
-// send sends a request and gives an answer that is 2xx, its body not yet read.
-func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
-	req, err := c.build(ctx, r)
-	if err != nil {
-		return nil, err
+// explained is an error of pkg/client as commands print it.
+func (c *client) explained(ctx context.Context, err error) error {
+	if refused, ok := errors.AsType[*sdk.Error](err); ok {
+		return c.refused(refused)
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return nil, &unreachable{c.base, err}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	c.clock.hear(resp.Header)
-	if resp.StatusCode < 300 {
-		return resp, nil
+	if gone, ok := errors.AsType[*sdk.NoAnswerError](err); ok {
+		return &unreachable{c.base, gone.Cause}
 	}
-	defer resp.Body.Close()
-	body, err := readAnswer(resp)
-	if err != nil {
-		return nil, err
-	}
-	return nil, c.refused(resp, body)
+	return err
 }
 
-func (c *client) build(ctx context.Context, r request) (*http.Request, error) {
-	address := c.base + r.path
-	if len(r.query) > 0 {
-		address += "?" + r.query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, address, bytes.NewReader(r.body))
-	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	h := req.Header
-	h.Set("User-Agent", c.agent)
-	if !r.open {
-		h.Set("Authorization", "Bearer "+c.key)
-	}
-	if r.body != nil {
-		h.Set("Content-Type", "application/json")
-	}
-	for name, value := range map[string]string{"If-Match": r.ifMatch, apiv1.HeaderIdempotencyKey: r.idempotency, "Last-Event-ID": r.after} {
-		if value != "" {
-			h.Set(name, value)
-		}
-	}
-	return req, nil
-}
-
-// readAnswer reads a body whole.
-func readAnswer(resp *http.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, &unreachable{resp.Request.URL.Scheme + "://" + resp.Request.URL.Host, err}
-	case len(body) > maxAnswer:
-		return nil, fmt.Errorf("the answer is larger than %d MiB: ask for fewer tasks", maxAnswer>>20)
-	}
-	return body, nil
-}
-
-// refused reads an answer that is no success; it may come from a proxy and be anything.
-func (c *client) refused(resp *http.Response, body []byte) error {
-	e := &apiError{status: resp.StatusCode, path: resp.Request.URL.Path}
-	if json.Unmarshal(body, &e.problem) != nil || e.problem.Code == "" {
+// refused is an answer that is no success; it may come from a proxy and be anything.
+func (c *client) refused(x *sdk.Error) error {
+	e := &apiError{status: x.StatusCode, path: x.Path, problem: x.Problem, retryAfter: x.RetryAfter}
+	if e.problem.Code == "" {
 		e.hint = c.base + " does not answer as Taskweir does: check the address (--url or TASKWEIR_URL)"
-		if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-			e.hint += "; it points to " + resp.Header.Get("Location")
+		if x.StatusCode >= 300 && x.StatusCode < 400 {
+			e.hint += "; " + e.problem.Detail
 		}
-	}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.retryAfter = time.Duration(min(s, 3600)) * time.Second
+		e.problem.Detail = ""
 	}
 	if e.problem.Code == "not_found" {
 		e.hint = "this server does not have it: it is older than this program (taskweir version --server), or its address is another (--url or TASKWEIR_URL)"
 	}
-	switch resp.StatusCode {
+	switch x.StatusCode {
 	case http.StatusUnauthorized:
 		e.hint = "check the API key (TASKWEIR_API_KEY, or taskweir context): not the public key of an app, not revoked\n" +
 			"  somebody with an admin key makes one with: taskweir apps keys create APP --scope manage"
