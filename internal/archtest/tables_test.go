@@ -66,13 +66,14 @@ var internalImports = map[string]string{
 	"cmd/taskweir":  "internal/app internal/config internal/cli internal/bench",
 
 	// Tests' own.
-	"internal/archtest":             "",
-	"internal/testkit":              "",
-	"internal/testkit/cmd/testrun":  "internal/testkit",
-	"internal/testkit/cmd/cluster":  "internal/testkit",
-	"internal/testkit/cmd/benchrun": "internal/testkit internal/bench internal/procstat",
-	"internal/sqldb/sqldbtest":      "internal/sqldb internal/task",
-	"internal/e2e":                  "internal/testkit",
+	"internal/archtest":                "",
+	"internal/testkit":                 "",
+	"internal/testkit/cmd/testrun":     "internal/testkit",
+	"internal/testkit/cmd/cluster":     "internal/testkit",
+	"internal/testkit/cmd/listenbench": "internal/testkit internal/procstat",
+	"internal/testkit/cmd/benchrun":    "internal/testkit internal/bench internal/procstat",
+	"internal/sqldb/sqldbtest":         "internal/sqldb internal/task",
+	"internal/e2e":                     "internal/testkit",
 }
 
 // core are the packages that know no technology.

@@ -13,14 +13,15 @@ import (
 )
 
 const (
-	pollFew    = 50 * time.Millisecond  // between two readings of the stream,
-	pollMany   = 200 * time.Millisecond // when more than fewMost listen: each reading may wake every one of them
-	fewMost    = 64
-	joinEvery  = 30 * time.Second // how often the audience's key is kept alive
-	settle     = 2 * time.Second  // until every writer has seen that somebody listens
-	pageMost   = 64               // entries of one reading
-	resetEvery = time.Second      // how often a topic whose events were left out says so, at most
-	sendMost   = 16 << 20         // bytes a second that all listeners of a process are sent together
+	pollLeast  = 50 * time.Millisecond  // between two readings of the stream,
+	pollEach   = 750 * time.Microsecond // more for each listener: each reading may wake and write to every one of them,
+	pollMost   = time.Second            // up to this
+	joinEvery  = 30 * time.Second       // how often the audience's key is kept alive
+	settle     = 2 * time.Second        // until every writer has seen that somebody listens
+	pageMost   = 64                     // entries of one reading
+	resetEvery = 5 * time.Second        // how often topics whose events were left out say so, at most
+	sendMost   = 8 << 20                // bytes a second that all listeners of a process are sent together
+	frameLeast = 160                    // bytes of an event, at least
 )
 
 // Entry is one entry of the stream.
@@ -151,7 +152,7 @@ func (r *hubReader) join(ctx context.Context) error {
 }
 
 func (r *hubReader) run() {
-	t := time.NewTimer(pollFew)
+	t := time.NewTimer(pollLeast)
 	defer t.Stop()
 	for {
 		select {
@@ -161,11 +162,8 @@ func (r *hubReader) run() {
 		}
 		began := time.Now()
 		r.round(began)
-		period := pollFew
-		if r.h.Listeners() > fewMost {
-			period = pollMany
-		}
-		t.Reset(max(period-time.Since(began), period/4))
+		p := period(r.h.Listeners())
+		t.Reset(max(p-time.Since(began), p/4))
 	}
 }
 
@@ -281,7 +279,6 @@ func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 	type serving struct {
 		t    *topic
 		list []int
-		size int
 	}
 	var all []serving
 	now := time.Now()
@@ -293,10 +290,10 @@ func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 		if len(list) == 0 && !t.lost {
 			continue
 		}
-		all = append(all, serving{t, list, h.size(b, list)})
+		all = append(all, serving{t, list})
 	}
 	// The small ones first, each within an equal share of what is left: one who wants everything keeps nobody from little.
-	slices.SortFunc(all, func(a, b serving) int { return cmp.Compare(a.size, b.size) })
+	slices.SortFunc(all, func(a, b serving) int { return cmp.Compare(len(a.list), len(b.list)) })
 	left, heads := r.budget(), 0
 	for _, s := range all {
 		heads += s.t.listeners
@@ -305,14 +302,18 @@ func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 	for _, s := range all {
 		share := left / max(heads, 1)
 		heads -= s.t.listeners
-		fits := s.size <= share
+		size, fits := 0, len(s.list)*frameLeast <= share // what cannot fit is not encoded
+		if fits {
+			size = h.size(b, s.list)
+			fits = size <= share
+		}
 		if !fits {
 			s.t.lost = true
 		}
 		if !fits && !sayLost || len(s.list) == 0 && !s.t.lost {
 			continue
 		}
-		data := make([]byte, 0, s.size+256)
+		data := make([]byte, 0, size+256)
 		at := before
 		if s.t.lost {
 			if at = before; !fits {
@@ -334,11 +335,12 @@ func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 
 // budget is how many bytes one reading may give to all listeners together.
 func (r *hubReader) budget() int {
-	period := pollFew
-	if r.h.listeners > fewMost {
-		period = pollMany
-	}
-	return int(sendMost * period / time.Second)
+	return int(sendMost * period(r.h.listeners) / time.Second)
+}
+
+// period is the time between two readings for so many listeners.
+func period(listeners int) time.Duration {
+	return min(pollLeast+time.Duration(listeners)*pollEach, pollMost)
 }
 
 // size is how many bytes some events take. They are encoded here, once. mu is held.
@@ -353,7 +355,7 @@ func (h *Hub) frame(b *batch, i int) []byte {
 	if b.frames[i] == nil {
 		from := len(b.buf)
 		c := &b.changes[i]
-		b.buf = h.o.Encode(b.buf, b.at[i].String(), c, b.names[sort{c.AppID, c.LaneID, c.KindID, TypeOf(c)}])
+		b.buf = h.o.Encode(b.buf, b.at[i].String(), c, b.kinds[i].names)
 		b.frames[i] = b.buf[from:len(b.buf):len(b.buf)]
 	}
 	return b.frames[i]
@@ -361,29 +363,33 @@ func (h *Hub) frame(b *batch, i int) []byte {
 
 // gather decodes entries and sorts what they hold. missed: some say that events are missing, or cannot be read.
 func (h *Hub) gather(ctx context.Context, generation string, entries []Entry) (*batch, bool) {
-	b := &batch{sorts: map[sort][]int{}, names: map[sort]*Names{}}
+	b := &batch{sorts: map[sort]*sorted{}}
 	missed := false
+	var last *sorted
 	for _, e := range entries {
 		gap, changes, err := decode(e.Data)
 		missed = missed || gap || err != nil
 		for i := range changes {
 			c := &changes[i]
 			s := sort{c.AppID, c.LaneID, c.KindID, TypeOf(c)}
-			if _, known := b.names[s]; !known {
-				n, err := h.o.Names(ctx, s.app, s.lane, s.kind)
-				if err != nil {
-					h.o.Logger.Debug("an event's names not known", "err", err)
-					missed = true
-					b.names[s] = nil
-				} else {
-					b.names[s] = &n
+			if last == nil || last.sort != s { // most come in rows
+				if last = b.sorts[s]; last == nil {
+					last = &sorted{sort: s}
+					b.sorts[s] = last
+					if n, err := h.o.Names(ctx, s.app, s.lane, s.kind); err == nil {
+						last.names = &n
+					} else {
+						h.o.Logger.Debug("an event's names not known", "err", err)
+						missed = true
+					}
 				}
 			}
-			if b.names[s] == nil || s.types == 0 {
+			if last.names == nil || s.types == 0 {
 				continue
 			}
-			b.sorts[s] = append(b.sorts[s], len(b.changes))
+			last.list = append(last.list, len(b.changes))
 			b.changes = append(b.changes, *c)
+			b.kinds = append(b.kinds, last)
 			b.at = append(b.at, position{generation, e.ID, i})
 		}
 	}

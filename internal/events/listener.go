@@ -128,7 +128,7 @@ func (l *Listener) catchUp(ctx context.Context, to EntryID) bool {
 			return false
 		case <-l.h.done:
 			return false
-		case <-time.After(pollFew / 2):
+		case <-time.After(pollLeast / 2):
 		}
 		l.h.mu.Lock()
 		if l.h.reader != nil {

@@ -115,20 +115,25 @@ type sort struct {
 type batch struct {
 	changes []task.Change
 	at      []position
-	before  []bool // a reset stands before it
+	kinds   []*sorted // of each change
 	frames  [][]byte
-	sorts   map[sort][]int
-	names   map[sort]*Names
-	resets  []int // where resets stand: before the change of that index
+	sorts   map[sort]*sorted
 	buf     []byte
+}
+
+// sorted is the changes of one sort.
+type sorted struct {
+	sort
+	names *Names // nil: not known
+	list  []int  // indexes
 }
 
 // pick gives the indexes of what a filter wants, in order.
 func (b *batch) pick(f *Filter) (out []int) {
 	lists := 0
-	for s, list := range b.sorts {
-		if f.wants(s.app, b.names[s], s.types) {
-			out = append(out, list...)
+	for _, s := range b.sorts {
+		if len(s.list) > 0 && f.wants(s.app, s.names, s.types) {
+			out = append(out, s.list...)
 			lists++
 		}
 	}

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -45,9 +46,10 @@ func (s *Store) writeTold(ctx context.Context, run func(context.Context, func(co
 		return run(ctx, fn)
 	}
 	var made *changeLog
+	room := changeRooms.Get().(*[]task.Change)
 	err := run(ctx, func(ctx context.Context, t tx) error {
 		made = t.log()
-		made.on = true
+		made.on, made.list = true, (*room)[:0]
 		return fn(ctx, t)
 	})
 	switch {
@@ -56,8 +58,16 @@ func (s *Store) writeTold(ctx context.Context, run func(context.Context, func(co
 	case errors.Is(err, task.ErrOutcomeUnknown):
 		to.Missed()
 	}
+	if made != nil {
+		clear(made.list) // of texts
+		*room = made.list
+	}
+	changeRooms.Put(room)
 	return err
 }
+
+// changeRooms keeps room for the changes of a flush.
+var changeRooms = sync.Pool{New: func() any { return new([]task.Change) }}
 
 // noteEnds notes the ends of a transaction.
 func noteEnds(t tx, now int64, ends []ending) {
