@@ -199,7 +199,7 @@ func TestAChangeFiresWhatIsOwedFirst(t *testing.T) {
 		if got := l.ats(); len(got) < 2 || got[0] != 60_000 || got[1] != 120_000 {
 			t.Errorf("%s: %v", name, got)
 		}
-		if !strings.Contains(l.log.String(), "action=schedule."+map[string]string{"skip": "skip_next"}[name]) || !strings.Contains(l.log.String(), "schedule=16") {
+		if !strings.Contains(l.log.String(), "action=schedule."+map[string]string{"skip": "skip_next"}[name]) || !strings.Contains(l.log.String(), "target=16") {
 			t.Errorf("%s is not audited: %s", name, l.log)
 		}
 	}
