@@ -74,6 +74,7 @@ var internalImports = map[string]string{
 	"internal/testkit/cmd/benchrun":    "internal/testkit internal/bench internal/procstat",
 	"internal/sqldb/sqldbtest":         "internal/sqldb internal/task",
 	"internal/e2e":                     "internal/testkit",
+	"internal/compat/compattest":       "internal/procstat",
 }
 
 // core are the packages that know no technology.
@@ -153,6 +154,7 @@ var wallClock = map[string]string{
 
 	"internal/app/lifecycle.go":            "the deadline of an end",
 	"internal/bench/":                      "measures this process",
+	"internal/compat/compattest/":          "measures this process",
 	"internal/cli/top.go":                  "how long two looks are apart",
 	"internal/control/legacy.go":           "age of a remembered signer",
 	"internal/control/principal.go":        "age of a cached credential",

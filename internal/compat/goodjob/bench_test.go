@@ -1,7 +1,6 @@
 package goodjob_test
 
 import (
-	"bufio"
 	"crypto/md5"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,20 +8,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/app"
+	"github.com/taskweir/taskweir/internal/compat/compattest"
 	"github.com/taskweir/taskweir/internal/config"
-	"github.com/taskweir/taskweir/internal/procstat"
 	"github.com/taskweir/taskweir/internal/sqldb/sqldbtest"
 )
 
@@ -93,49 +90,8 @@ func BenchmarkCreate(b *testing.B) {
 	}
 	addr := strings.TrimPrefix(a.URL(), "http://")
 	for round := range 2 {
-		b.Run(fmt.Sprintf("native-%d", round), func(b *testing.B) { hammer(b, addr, "201", func() []byte { return nativeRequest }) })
-		b.Run(fmt.Sprintf("native-alike-%d", round), func(b *testing.B) { hammer(b, addr, "201", alike) })
-		b.Run(fmt.Sprintf("signed-%d", round), func(b *testing.B) { hammer(b, addr, `"code":200`, signed) })
-	}
-}
-
-// hammer sends b.N requests from 256 clients; every answer must hold a text.
-func hammer(b *testing.B, addr, want string, next func() []byte) {
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	var wg sync.WaitGroup
-	start := time.Now()
-	before, _ := procstat.CPU(os.Getpid())
-	for range 256 {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			b.Fatal(err)
-		}
-		wg.Go(func() {
-			defer c.Close()
-			rd := bufio.NewReader(c)
-			for left.Add(-1) >= 0 {
-				if _, err := c.Write(next()); err != nil {
-					b.Error(err)
-					return
-				}
-				resp, err := http.ReadResponse(rd, nil)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				body, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				if err != nil || !strings.Contains(resp.Status+string(body), want) {
-					b.Errorf("%s %s %v", resp.Status, body, err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "requests/s")
-	if after, err := procstat.CPU(os.Getpid()); err == nil {
-		b.ReportMetric(float64((after-before).Microseconds())/float64(b.N), "cpu-us/op")
+		b.Run(fmt.Sprintf("native-%d", round), func(b *testing.B) { compattest.Hammer(b, addr, "201", func() []byte { return nativeRequest }) })
+		b.Run(fmt.Sprintf("native-alike-%d", round), func(b *testing.B) { compattest.Hammer(b, addr, "201", alike) })
+		b.Run(fmt.Sprintf("signed-%d", round), func(b *testing.B) { compattest.Hammer(b, addr, `"code":200`, signed) })
 	}
 }

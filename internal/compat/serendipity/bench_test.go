@@ -1,22 +1,20 @@
 package serendipity_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/app"
+	"github.com/taskweir/taskweir/internal/compat/compattest"
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/sqldb/sqldbtest"
 )
@@ -80,50 +78,13 @@ func BenchmarkCreate(b *testing.B) {
 	addr := strings.TrimPrefix(a.URL(), "http://")
 	for round := range 3 {
 		b.Run(fmt.Sprintf("native-%d", round), func(b *testing.B) {
-			hammer(b, addr, "201", native(func(string) string { return "" }))
+			compattest.Hammer(b, addr, "201", native(func(string) string { return "" }))
 		})
 		b.Run(fmt.Sprintf("same-%d", round), func(b *testing.B) {
-			hammer(b, addr, "201", native(func(n string) string {
+			compattest.Hammer(b, addr, "201", native(func(n string) string {
 				return `,"uniqueKey":"` + n + `","uniqueScope":"forever","retry":{"policy":"linear","baseMs":5000,"capMs":3600000,"jitter":0,"max":5}`
 			}))
 		})
-		b.Run(fmt.Sprintf("signed-%d", round), func(b *testing.B) { hammer(b, addr, `"msg":"ok!"`, signed) })
+		b.Run(fmt.Sprintf("signed-%d", round), func(b *testing.B) { compattest.Hammer(b, addr, `"msg":"ok!"`, signed) })
 	}
-}
-
-// hammer sends b.N requests from 256 clients; every answer must hold a text.
-func hammer(b *testing.B, addr, want string, next func() []byte) {
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	var wg sync.WaitGroup
-	start := time.Now()
-	for range 256 {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			b.Fatal(err)
-		}
-		wg.Go(func() {
-			defer c.Close()
-			rd := bufio.NewReader(c)
-			for left.Add(-1) >= 0 {
-				if _, err := c.Write(next()); err != nil {
-					b.Error(err)
-					return
-				}
-				resp, err := http.ReadResponse(rd, nil)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				body, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				if err != nil || !strings.Contains(resp.Status+string(body), want) {
-					b.Errorf("%s %s %v", resp.Status, body, err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "requests/s")
 }
