@@ -8,12 +8,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -119,7 +119,7 @@ func newHub(m *memory) *Hub { return NewHub(Options{Source: m, Names: names, Enc
 
 // world runs a test with a writer and a hub in a bubble.
 func world(t *testing.T, f func(t *testing.T, m *memory, w *Writer, h *Hub)) {
-	synctest.Test(t, func(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
 		m := &memory{}
 		w := NewWriter(m, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
