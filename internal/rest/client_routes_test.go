@@ -22,7 +22,7 @@ var notForPrograms = map[string]string{
 }
 
 // announced are routes whose wire types stand in package apiv1 and that a server of this version may not have yet.
-var announced = regexp.MustCompile(`^/v1/(limit-keys|bulk|stats|audit)(/|$)|^/v1/kinds/k$|^/v1/queues/q$`)
+var announced = regexp.MustCompile(`^/v1/limit-keys(/|$)|^/v1/queues/q$`)
 
 // drain runs an iterator to its end.
 func drain[T any](items func(func(T, error) bool)) {
