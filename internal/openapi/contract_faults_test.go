@@ -37,6 +37,7 @@ func (f *faulty) things() {
 	f.vars["schedule"] = f.schedule("hourly", "").ID.String()
 	f.vars["app"] = f.newApp("shop").ID
 	f.vars["key"] = "1"
+	f.vars["bulk"] = into[apiv1.Bulk](f.ask("createBulk").send(`{"action":"retry","filter":{"state":"failed"}}`).do().want(202)).ID.String()
 	f.ask("declareKind").with("name", "report.monthly").do().want(200)
 	id, _ := f.start(f.submit(`{"kind":"sleep","payload":{"ms":600000}}`).ID)
 	f.vars["worker"] = fmt.Sprint(id)

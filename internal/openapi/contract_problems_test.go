@@ -18,7 +18,7 @@ import (
 )
 
 // The vars that stand for {id} and {name}, by what is before them.
-var idsOf = map[string]string{"tasks": "id", "schedules": "schedule", "workers": "worker"}
+var idsOf = map[string]string{"tasks": "id", "schedules": "schedule", "workers": "worker", "bulk": "bulk"}
 
 // anywhere asks an operation about the things that the successes left.
 func (w *world) anywhere(o openapi.Operation) *ask {
@@ -43,6 +43,8 @@ func missingOf(o openapi.Operation, param string) (code, value string) {
 	switch {
 	case param == "attempt":
 		return "attempt_not_found", nowhere
+	case o.ID == "getKind":
+		return "kind_not_found", "nosuchkind"
 	case param == "id":
 		return strings.TrimSuffix(kind, "s") + "_not_found", nowhere
 	case param == "app":
@@ -62,9 +64,17 @@ func (w *world) lesser() map[string]string {
 	return map[string]string{"read": read, "submit": read, "manage": w.newKey(app, "submit"), "admin": w.newKey(app, "manage")}
 }
 
+// disabled is a key of an app that was disabled.
+func (w *world) disabled() string {
+	app := w.newApp("disabled").ID
+	key := w.newKey(app, "admin")
+	w.ask("updateApp").with("app", app).send(`{"disabled":true}`).do().want(200)
+	return key
+}
+
 // commonProblems provokes what every operation does.
 func commonProblems(w *world) {
-	lesser := w.lesser()
+	lesser, disabled := w.lesser(), w.disabled()
 	deep := `{"x":` + strings.Repeat("[", 1001) + strings.Repeat("]", 1001) + `}`
 	for _, o := range openapi.Operations() {
 		if o.Scope == "" {
@@ -74,6 +84,9 @@ func commonProblems(w *world) {
 		w.anywhere(o).as("a-key-that-is-nobodys").do().code("unauthorized")
 		w.anywhere(o).query("%zz").do().code("malformed")
 		w.anywhere(o).query("no-such-parameter=1").do().code("invalid")
+		if slices.Contains(o.Problems(), "app_disabled") {
+			w.anywhere(o).as(disabled).do().code("app_disabled")
+		}
 		takesApp := slices.Contains(o.Query, "app")
 		if takesApp {
 			w.anywhere(o).query("app=nosuchapp").do().code("app_not_found")
@@ -259,6 +272,8 @@ func scheduleProblems(w *world) {
 }
 
 func appProblems(w *world) {
+	own := into[apiv1.TaskList](w.ask("listTasks").query("limit=1").do()).Items[0].App
+	w.ask("updateApp").with("app", own).send(`{"disabled":true}`).do().code("app_needed")
 	w.ask("createApp").send(`{"name":"again","id":"` + w.vars["app"] + `"}`).do().code("app_key_taken")
 	w.ask("testCallback").query("kind=nosuch.callback").do().code("test_failed")
 }
@@ -269,9 +284,9 @@ func overloaded(w *world) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	half := make([]byte, 9<<20) // more than half: room for all of it is taken
-	for i := range half {
-		half[i] = ' '
+	part := make([]byte, 15<<20) // so much that room for all of it is taken
+	for i := range part {
+		part[i] = ' '
 	}
 	for range 6 { // of 16 MiB each: 96 MiB
 		conn, err := net.Dial("tcp", u.Host)
@@ -280,12 +295,12 @@ func overloaded(w *world) {
 		}
 		defer conn.Close()
 		fmt.Fprintf(conn, "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", w.key, 16<<20)
-		if _, err := conn.Write(half); err != nil {
+		if _, err := conn.Write(part); err != nil {
 			w.t.Fatal(err)
 		}
 	}
 	large := `{"x":"` + strings.Repeat("x", 70_000) + `"}`
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for _, o := range openapi.Operations() {
 		for o.Reads != openapi.Nothing && time.Now().Before(deadline) { // until the server has read what was sent
 			if a := w.anywhere(o).send(large).do(); a.StatusCode == http.StatusServiceUnavailable {

@@ -20,11 +20,14 @@ func TestContract(t *testing.T) {
 	c := readContract(t, openapi.JSON())
 	w, stopRedis := standalone(t, c)
 	// One after the other: what a step makes, others count on.
-	t.Run("successes", func(t *testing.T) { successes(w.in(t)) })
+	if !t.Run("successes", func(t *testing.T) { successes(w.in(t)) }) {
+		return
+	}
 	t.Run("problems of every operation", func(t *testing.T) { commonProblems(w.in(t)) })
 	t.Run("problems of tasks", func(t *testing.T) { taskProblems(w.in(t)) })
 	t.Run("problems of schedules", func(t *testing.T) { scheduleProblems(w.in(t)) })
 	t.Run("problems of apps", func(t *testing.T) { appProblems(w.in(t)) })
+	t.Run("problems of bulk operations", func(t *testing.T) { bulkProblems(t, c) })
 	t.Run("large bodies", func(t *testing.T) { overloaded(w.in(t)) })
 	t.Run("streams", func(t *testing.T) { streamProblems(w.in(t)) })
 	t.Run("without Redis", func(t *testing.T) { withoutRedis(w.in(t), stopRedis) })
@@ -44,11 +47,12 @@ func successes(w *world) {
 	fleetSuccesses(w)
 	appSuccesses(w)
 	eventSuccesses(w)
+	operateSuccesses(w)
 	pageSuccesses(w)
 }
 
 // receiver answers calls of tasks; it refuses /400, and takes /n over for n seconds.
-func receiver(t *testing.T) *httptest.Server {
+func receiver(t testing.TB) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		switch within := strings.Trim(r.URL.Path, "/"); within {
@@ -106,7 +110,10 @@ func taskSuccesses(w *world) {
 	w.ask("retryTask").send(`{"force":true}`).do().want(200)
 	w.ask("retryTask").id(failed).send(`{"payload":{"url":"http://127.0.0.1:1/"}}`).do().want(201)
 	w.ask("retryTask").id(failed).do().want(200)
+	w.final(failed)
+	w.final(done.ID)
 	w.ask("resendTask").do().want(200)
+	w.final(done.ID)
 	w.ask("runTaskNow").id(w.submit(`{"kind":"echo","delayMs":600000}`).ID).do().want(200)
 	w.ask("cancelTask").id(w.submit(`{"kind":"echo","delayMs":600000}`).ID).send(`{}`).do().want(200)
 

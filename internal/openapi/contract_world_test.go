@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // world is a server that the contract is held against.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	c      *contract
 	url    string
 	key    string // scope admin
@@ -53,7 +53,7 @@ func (w *world) in(t *testing.T) *world {
 	return &c
 }
 
-func newClient(t *testing.T) *http.Client {
+func newClient(t testing.TB) *http.Client {
 	tr := &http.Transport{ExpectContinueTimeout: 5 * time.Second}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -127,7 +127,7 @@ func (silent) Ring(...task.Rung) {}
 
 const rootKey = "root-key-of-the-contract-test"
 
-func newFaulty(t *testing.T, c *contract, wrap func(control.Store) control.Store) *faulty {
+func newFaulty(t testing.TB, c *contract, wrap func(control.Store) control.Store) *faulty {
 	t.Helper()
 	url := sqldbtest.URL(t, "sqlite")
 	store := sqldbtest.Open(t, url)

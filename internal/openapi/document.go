@@ -155,10 +155,14 @@ var groups = []tag{
 	{"Tasks", "Units of work: submit, look, cancel, retry. A task is stored durably before it is answered."},
 	{"Schedules", "Rules that make tasks: expressions of cron, intervals and single instants."},
 	{"Queues", "Where tasks wait. All apps share them; a queue is made by its first task."},
+	{"Limit keys", "Limits that tasks of an app share which carry the same `limitKey`."},
+	{"Bulk operations", "Changes of many tasks at once, in the background."},
 	{"Events", "What happens to tasks, as it happens."},
+	{"Statistics", "What happened to tasks, summed up by time."},
 	{"Kinds", "What tasks do: built in, registered by a worker, or declared."},
 	{"Workers", "The processes that execute tasks."},
 	{"Apps", "Client applications, their settings, API keys and signing secrets."},
+	{"Audit", "Who changed what, when and from where."},
 	{"Operations", "Pages that need no credential."},
 }
 

@@ -29,6 +29,7 @@ ATTEMPT=$(curl -s "$URL/v1/tasks/$TASK?wait=10s" -H "$AUTH" | grep -o '"attempts
 SCHEDULE=$(curl -s "$URL/v1/schedules" -H "$AUTH" -d '{"name":"hourly","spec":{"cron":"@hourly"},"task":{"kind":"echo"}}' | first)
 WORKER=$(curl -s "$URL/v1/workers" -H "$AUTH" | first)
 APP=$(curl -s "$URL/v1/apps" -H "$AUTH" -d '{"name":"shop"}' | first)
+BULK=$(curl -s "$URL/v1/bulk" -H "$AUTH" -d '{"action":"retry","filter":{"state":"failed"}}' | first)
 KEY=$(curl -s "$URL/v1/apps/$APP/keys" -H "$AUTH" -d '{"scope":"read"}' | first)`
 
 // page renders the document for people, and gives the Content-Security-Policy that allows its style and nothing else.
@@ -76,7 +77,7 @@ type shownProblem struct {
 
 func (d *Document) grouped() (out []group) {
 	for _, t := range d.Tags {
-		g := group{tag: t, ID: "group-" + strings.ToLower(t.Name)}
+		g := group{tag: t, ID: "group-" + strings.ReplaceAll(strings.ToLower(t.Name), " ", "-")}
 		for i := range d.operations {
 			if o := &d.operations[i]; o.Tag == t.Name {
 				g.Operations = append(g.Operations, d.show(o))

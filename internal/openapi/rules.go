@@ -57,6 +57,11 @@ func items(lo, hi int) rule {
 	}
 }
 
+// members bounds how many members an object has.
+func members(most int) rule {
+	return func(_ *builder, m *member) { m.schema.MaxProperties = &most }
+}
+
 func pattern(p string) rule {
 	return func(_ *builder, m *member) { m.schema.Pattern = p }
 }
@@ -301,6 +306,30 @@ var rules = map[string][]rule{
 
 	"Problem.status": {within(400, 599)},
 
+	"BulkCreate.action":    {oneOf(apiv1.BulkCancel, apiv1.BulkRetry, apiv1.BulkDelete)},
+	"BulkFilter.state":     {states},
+	"BulkFilter.queue":     {pattern(queueName)},
+	"BulkFilter.kind":      {pattern(kindName)},
+	"BulkFilter.uniqueKey": {length(1, 255)},
+	"BulkFilter.labels":    {members(1)},
+	"BulkFilter.ids":       {items(1, 1000)},
+	"Bulk.id":              {always},
+	"Bulk.action":          {oneOf(apiv1.BulkCancel, apiv1.BulkRetry, apiv1.BulkDelete)},
+	"Bulk.state":           {oneOf(apiv1.BulkRunning, apiv1.BulkDone, apiv1.BulkFailed, apiv1.BulkStopping, apiv1.BulkStopped)},
+	"Bulk.matched":         {count},
+	"Bulk.changed":         {count},
+	"Bulk.skipped":         {count},
+	"Bulk.createdAt":       {always},
+
+	"Stats.from":   {always},
+	"Stats.to":     {always},
+	"Stats.stepMs": {from(60_000)},
+	"Stats.by":     {oneOf("queue", "app", "kind")},
+	"Stat.at":      {always},
+
+	"AuditEntry.id": {always},
+	"AuditEntry.at": {always},
+
 	"Event.type": {oneOf(apiv1.EventSubmitted, apiv1.EventStarted, apiv1.EventProgress, apiv1.EventRetrying, apiv1.EventSucceeded, apiv1.EventFailed,
 		apiv1.EventCancelled, apiv1.EventReset)},
 	"Event.state":      {states},
@@ -334,6 +363,9 @@ var conditions = map[string][]*Schema{
 	"ScheduleInput": {
 		{Description: "Each task of a schedule is due at its slot: its task has no time of its own.",
 			Not: inside("task", &Schema{AnyOf: []*Schema{has("runAt"), has("delayMs"), has("expiresAt"), with("uniqueScope", apiv1.UniqueUntilDue)}})},
+	},
+	"BulkFilter": {
+		{Description: "ids goes without other members.", If: &Schema{Required: []string{"ids"}}, Then: &Schema{MaxProperties: new(1)}},
 	},
 	"ScheduleSpec": {
 		{Description: "Exactly one of cron, everyMs and at.", AnyOf: []*Schema{
