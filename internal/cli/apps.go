@@ -35,18 +35,23 @@ func (p *program) apps() *cobra.Command {
 	cmd.AddCommand(list,
 		p.completing(completeApps, get1(p, "get APP...", "Show apps with their settings", of, p.showApp)),
 		p.createApp(), p.completing(completeApps, p.updateApp()),
-		p.completing(completeApps, p.pauseApp("pause APP...", "Start nothing more of these apps; what runs goes on", true)),
-		p.completing(completeApps, p.pauseApp("resume APP...", "Start tasks of these apps again", false)),
+		p.completing(completeApps, p.switchApp("pause APP...", "Start nothing more of these apps; what runs goes on", "paused", true, "paused")),
+		p.completing(completeApps, p.switchApp("resume APP...", "Start tasks of these apps again", "paused", false, "resumed")),
+		p.completing(completeApps, p.switchApp("disable APP...", "Take none of their credentials and no new tasks; what runs goes on", "disabled", true, "disabled")),
+		p.completing(completeApps, p.switchApp("enable APP...", "Let disabled apps in again", "disabled", false, "enabled")),
 		p.completing(completeApps, p.rotateSecret()), p.completing(completeApps, p.testCallback()), p.keys())
 	return cmd
 }
 
 func appRow(a apiv1.App) []string {
-	return []string{a.ID, a.Name, activeOrPaused(a.Paused), strconv.Itoa(a.Weight), a.CallbackURL}
+	return []string{a.ID, a.Name, appState(a), strconv.Itoa(a.Weight), a.CallbackURL}
 }
 
-func activeOrPaused(paused bool) string {
-	if paused {
+func appState(a apiv1.App) string {
+	switch {
+	case a.Disabled:
+		return "disabled"
+	case a.Paused:
 		return "paused"
 	}
 	return "active"
@@ -62,7 +67,7 @@ func (p *program) showApp(a apiv1.App) error {
 		step = strconv.Itoa(a.Step) + " s"
 	}
 	p.fields([][2]string{
-		{"id", a.ID}, {"name", a.Name}, {"state", activeOrPaused(a.Paused)}, {"weight", strconv.Itoa(a.Weight)}, {"limits", appLimits(a.Limits)}, {"callback", a.CallbackURL},
+		{"id", a.ID}, {"name", a.Name}, {"state", appState(a)}, {"weight", strconv.Itoa(a.Weight)}, {"limits", appLimits(a.Limits)}, {"callback", a.CallbackURL},
 		{"deliveries", map[bool]string{true: "all are kept", false: "failed and retried ones are kept"}[a.KeepDeliveries]},
 		{"old secret", p.whenFull(a.OldSecretUntil)}, {"created", p.whenFull(a.CreatedAt)}, {"surface", a.Surface}, {"step", step}, {"retries", retries},
 		{"remark", a.Remark}, {"header style", a.CallbackHeaderStyle}, {"signatures", a.SignatureMode}, {"secret", a.SigningSecret},
@@ -185,16 +190,17 @@ func (p *program) updateApp() *cobra.Command {
 	return cmd
 }
 
-func (p *program) pauseApp(use, short string, paused bool) *cobra.Command {
+// switchApp makes a command that sets one member of apps.
+func (p *program) switchApp(use, short, member string, on bool, done string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: arguments(1, -1, "at least one app's public id"),
 		RunE: p.connected(func(ctx context.Context, c *client, args []string) error {
 			return forEach(args, func(app string) error {
-				return p.patchApp(ctx, c, app, map[string]any{"paused": paused}, func(a apiv1.App, raw []byte) error {
+				return p.patchApp(ctx, c, app, map[string]any{member: on}, func(_ apiv1.App, raw []byte) error {
 					if p.json() {
 						return p.printRaw(raw)
 					}
-					return p.outcome(app, map[bool]string{true: "paused", false: "resumed"}[a.Paused])
+					return p.outcome(app, done)
 				})
 			})
 		}),

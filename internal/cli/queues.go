@@ -100,17 +100,21 @@ func (p *program) kinds() *cobra.Command {
 	var page pageFlags
 	list := &cobra.Command{Use: "list", Short: "List the kinds that tasks may have", Args: arguments(0, 0, "")}
 	list.RunE = p.connected(func(ctx context.Context, c *client, _ []string) error {
-		return printList(ctx, p, c, "/v1/kinds", nil, &page, "KIND FROM", func(k apiv1.Kind) []string {
-			if k.BuiltIn {
-				return []string{k.Name, "built in"}
-			}
-			return []string{k.Name, "declared"}
-		})
+		return printList(ctx, p, c, "/v1/kinds", nil, &page, "KIND FROM", kindRow)
 	})
 	page.add(list.Flags(), 1000)
 	cmd := group("kinds", "List and declare kinds of tasks", "A kind names the code that runs a task. Workers declare the kinds that they run; \"declare\" does it before there is one.")
 	cmd.RunE = listWithoutArguments(list)
 	p.apiFlags(cmd)
-	cmd.AddCommand(list, p.each("declare KIND...", "Let tasks of these kinds be submitted before a worker runs them", http.MethodPut, under("/v1/kinds/"), "", "declared"))
+	cmd.AddCommand(list, p.completing(completeKinds, get1(p, "get KIND...", "Show kinds", under("/v1/kinds/"), func(k apiv1.Kind) error {
+		return p.table("KIND FROM", [][]string{kindRow(k)})
+	})), p.each("declare KIND...", "Let tasks of these kinds be submitted before a worker runs them", http.MethodPut, under("/v1/kinds/"), "", "declared"))
 	return cmd
+}
+
+func kindRow(k apiv1.Kind) []string {
+	if k.BuiltIn {
+		return []string{k.Name, "built in"}
+	}
+	return []string{k.Name, "declared"}
 }
