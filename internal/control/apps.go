@@ -58,6 +58,8 @@ type AppInput struct {
 	// Of a new app that moves here with clients and receivers that know these: otherwise both are drawn.
 	Key    Maybe[string] // public key: 1–16 of A-Z a-z 0-9 _ -
 	Secret Maybe[string] // signing secret: 16–128 printable ASCII characters, no space
+
+	Limits Maybe[LimitsInput] // over all queues; replaces them all
 }
 
 // CreateApp makes an app with a public key and a signing secret, which is shown this once. Needs scope admin.
@@ -199,6 +201,7 @@ func (in AppInput) check(create bool) error {
 	if v := in.SignatureMode.V; in.SignatureMode.Set && v != task.SignatureToken && v != task.SignatureStrict {
 		f.add("signatureMode", "one_of", "must be token or strict")
 	}
+	in.Limits.V.limits(&f, "limits.")
 	return f.err()
 }
 
@@ -214,6 +217,9 @@ func (in AppInput) apply(a *task.App) {
 	a.Legacy.Remark = in.Remark.or(a.Legacy.Remark)
 	a.Legacy.HeaderStyle = in.HeaderStyle.or(a.Legacy.HeaderStyle)
 	a.Legacy.SignatureMode = in.SignatureMode.or(a.Legacy.SignatureMode)
+	if in.Limits.Set {
+		a.Limits = in.Limits.V.limits(&faults{}, "")
+	}
 }
 
 // checkURL says what is wrong with a URL that we shall call. Where it leads is checked when it is dialled, after DNS.

@@ -24,6 +24,7 @@ type Input struct {
 	ExpiresAt        Maybe[int64]      // ms since 1970
 	Retry            *RetryInput       // nil: the default policy
 	UniqueKey        Maybe[string]     // ≤ 255 bytes
+	LimitKey         Maybe[string]     // it shares the limits of this key: 1–64 of A-Z a-z 0-9 . _ - : @
 	UniqueScope      string            // "": until_finished
 	UniqueWindowMs   Maybe[int64]      // with scope window
 	UniqueOnConflict string            // "": reject

@@ -92,6 +92,7 @@ type Store interface {
 
 	ScheduleStore
 	OperateStore
+	LimitStore
 
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error

@@ -151,6 +151,10 @@ func (s *Service) fillBody(ctx context.Context, in *Input, t *task.Submission, u
 			t.Flags |= task.UntilStarted
 		}
 	}
+	if in.LimitKey.Set {
+		t.Flags |= task.HasLimitKey
+		t.Flow, head.LimitKey = task.FlowOf(t.AppID, in.LimitKey.V), in.LimitKey.V
+	}
 	if in.CompletionURL.Set {
 		t.Flags |= task.HasCompletion
 		head.CompletionURL, head.CompletionKind = in.CompletionURL.V, in.CompletionKind

@@ -74,6 +74,7 @@ func check(in *Input, now int64, f *faults) {
 	}
 	checkTimes(in, now, f)
 	checkUnique(in, f)
+	checkLimitKey(f, "limitKey", in.LimitKey)
 	checkLabels(in.Labels, f)
 	if in.Retry != nil {
 		checkRetry(in.Retry, f)

@@ -108,6 +108,9 @@ func (s *Service) dueVerdict(ctx context.Context, v task.View) (Verdict, error) 
 	if app.Paused {
 		return Verdict{"app_paused", "its app is paused"}, nil
 	}
+	if limit, held, err := s.limitVerdict(ctx, v); held || err != nil {
+		return limit, err
+	}
 	workers, err := s.workers.alive(ctx)
 	if err != nil {
 		return Verdict{}, err

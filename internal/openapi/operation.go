@@ -161,5 +161,5 @@ func (o *Operation) Problems() []string {
 
 // Operations lists every operation, in the order of the document.
 func Operations() []Operation {
-	return slices.Concat(taskOperations, scheduleOperations, fleetOperations, operateOperations, appOperations, eventOperations, pageOperations)
+	return slices.Concat(taskOperations, scheduleOperations, fleetOperations, limitOperations, operateOperations, appOperations, eventOperations, pageOperations)
 }

@@ -18,6 +18,7 @@ func appOf(a task.App) apiv1.App {
 		out.RetryTotal = &n
 	}
 	out.SignatureMode = a.Legacy.SignatureMode
+	out.Limits = limitsOf(a.Limits)
 	return out
 }
 
@@ -125,6 +126,8 @@ func decodeApp(c call) (in control.AppInput, err error) {
 				in.HeaderStyle.V, in.HeaderStyle.Set = s.String()
 			case "signatureMode":
 				in.SignatureMode.V, in.SignatureMode.Set = s.String()
+			case "limits":
+				in.Limits.V, in.Limits.Set = decodeLimits(s), true
 			default:
 				s.Unknown()
 			}

@@ -57,6 +57,8 @@ func inputMember(s *httpkit.Scanner, in *control.Input, key []byte) (set func(),
 		return func() { in.ExpiresAt = instant(s) }, true
 	case "retry":
 		return func() { in.Retry = decodeRetry(s) }, true
+	case "limitKey":
+		return func() { in.LimitKey.V, in.LimitKey.Set = s.String() }, true
 	case "uniqueKey":
 		return func() { in.UniqueKey.V, in.UniqueKey.Set = s.String() }, true
 	case "uniqueScope":

@@ -54,6 +54,7 @@ func (a *api) queueOf(q task.QueueDepth) apiv1.Queue {
 		Depth:     apiv1.Count{Value: q.Waiting, AtLeast: q.AtLeast},
 		Scheduled: apiv1.Count{Value: q.Scheduled, AtLeast: q.AtLeast},
 		Running:   apiv1.Count{Value: q.Running, AtLeast: q.AtLeast}}
+	out.Limits = limitsOf(q.Limits)
 	if q.OldestDueAt != 0 {
 		out.OldestDueAgeMs = max(0, a.svc.Now()-q.OldestDueAt)
 	}

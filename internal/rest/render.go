@@ -22,7 +22,7 @@ func taskOf(v *task.View, now int64) apiv1.Task {
 		State: v.Shown(now), Reason: v.Reason.String(),
 		Payload: v.Body.Payload, Result: resultOf(v.Result), ResultTruncated: v.Flags.Has(task.Truncated), Error: errorOf(v),
 		Failures: int(v.Failures), Losses: int(v.Losses), RetryOf: apiv1.ID(head.RetryOf),
-		ScheduleID: apiv1.ID(head.ScheduleID), Slot: apiv1.Time(head.SlotAt), UniqueKey: head.UniqueKey,
+		ScheduleID: apiv1.ID(head.ScheduleID), Slot: apiv1.Time(head.SlotAt), UniqueKey: head.UniqueKey, LimitKey: head.LimitKey,
 		ExpiresAt: apiv1.Time(v.ExpiresAt), Zombie: v.Flags.Has(task.Zombie), RunAt: apiv1.Time(v.DueAt),
 		CreatedAt: apiv1.Time(v.CreatedAt), StartedAt: apiv1.Time(v.StartedAt), FinishedAt: apiv1.Time(v.FinishedAt),
 		TimeoutMs: int64(v.TimeoutMs), Retry: retryOf(head.RetryPolicy()), Labels: head.Labels, CancelRequestedAt: apiv1.Time(v.CancelAt),

@@ -105,8 +105,16 @@ func (a *api) routes() []route {
 
 		{get, "/v1/queues", append(page, "app"), a.listQueues},
 		{get, "/v1/queues/:name", []string{"app"}, a.getQueue},
+		{put, "/v1/queues/:name", []string{"app"}, a.putQueue},
 		{post, "/v1/queues/:name/pause", []string{"app"}, a.pauseQueue},
 		{post, "/v1/queues/:name/resume", []string{"app"}, a.resumeQueue},
+
+		{get, "/v1/limit-keys", append(page, "app"), a.listLimitKeys},
+		{get, "/v1/limit-keys/:key", []string{"app"}, a.getLimitKey},
+		{put, "/v1/limit-keys/:key", []string{"app"}, a.putLimitKey},
+		{del, "/v1/limit-keys/:key", []string{"app"}, a.deleteLimitKey},
+		{post, "/v1/limit-keys/:key/pause", []string{"app"}, a.pauseLimitKey},
+		{post, "/v1/limit-keys/:key/resume", []string{"app"}, a.resumeLimitKey},
 
 		{get, "/v1/workers", append(page, "all"), a.listWorkers},
 		{get, "/v1/workers/:id", nil, a.getWorker},

@@ -88,6 +88,7 @@ func (t *Timetable) submission(r *Row, s Slot, taskID int64) (*task.Submission, 
 	for _, k := range slices.Sorted(maps.Keys(head.Labels)) {
 		sub.Labels = append(sub.Labels, task.Label{Key: k, Value: head.Labels[k]})
 	}
+	sub.Flow = task.FlowOf(r.AppID, head.LimitKey)
 	if sub.Unique = head.Unique(r.AppID); sub.Unique != nil {
 		sub.Unique.OnConflict = t.Task.OnConflict
 	}

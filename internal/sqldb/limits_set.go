@@ -282,7 +282,7 @@ func (s *Store) changeKey(ctx context.Context, app int32, key string, mustBe boo
 		case err != nil:
 			return err
 		case found && l.Name != key:
-			return &task.Error{Kind: task.Conflict, Code: "limit_key_collides", Message: "this key cannot be told from another one of the app: use a different one"}
+			return task.InvalidField("key", "collides", "cannot be told from another limit key of the app: use a different one")
 		case mustBe && (!found || l.Idle()) && !again:
 			return task.Missing("limit_key")
 		}

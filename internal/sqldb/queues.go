@@ -61,8 +61,13 @@ func (s *Store) Queues(ctx context.Context, appID int32, now int64) ([]task.Queu
 	if err := s.addRunning(ctx, byLane, appID); err != nil {
 		return nil, err
 	}
+	limits, err := s.QueueLimits(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]task.QueueDepth, 0, len(byName))
 	for _, d := range byName {
+		d.Limits = limits[d.Queue]
 		out = append(out, d.QueueDepth)
 	}
 	slices.SortFunc(out, func(a, b task.QueueDepth) int {

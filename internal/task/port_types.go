@@ -115,6 +115,7 @@ type QueueDepth struct {
 	Running     int64
 	AtLeast     bool  // the counts stopped at their bound
 	OldestDueAt int64 // 0: nothing due
+	Limits      Limits
 }
 
 // CancelReport is what a cancel found and did.
