@@ -128,8 +128,9 @@ func (s *Service) PauseLimitKey(ctx context.Context, p Principal, key string, pa
 	if err := p.need(task.ScopeManage); err != nil {
 		return task.Limit{}, err
 	}
-	if !ValidLimitKey(key) {
-		return task.Limit{}, task.Missing("limit_key")
+	var f faults
+	if checkLimitKey(&f, "key", Some(key)); len(f.fields) > 0 {
+		return task.Limit{}, f.err()
 	}
 	l, err := s.store.PauseLimitKey(ctx, p.App.ID, key, paused)
 	if err == nil {

@@ -94,12 +94,8 @@ func notDue(v task.View) Verdict {
 
 // dueVerdict is for a task that is due and not running.
 func (s *Service) dueVerdict(ctx context.Context, v task.View) (Verdict, error) {
-	lane, ok, err := s.laneOf(ctx, v.LaneID)
-	if err != nil {
-		return Verdict{}, err
-	}
-	if ok && lane.Paused {
-		return Verdict{"queue_paused", fmt.Sprintf("queue %q is paused", v.Queue)}, nil
+	if limit, held, err := s.limitVerdict(ctx, v); held || err != nil {
+		return limit, err
 	}
 	app, err := s.store.AppByID(ctx, v.AppID)
 	if err != nil {
@@ -107,9 +103,6 @@ func (s *Service) dueVerdict(ctx context.Context, v task.View) (Verdict, error) 
 	}
 	if app.Paused {
 		return Verdict{"app_paused", "its app is paused"}, nil
-	}
-	if limit, held, err := s.limitVerdict(ctx, v); held || err != nil {
-		return limit, err
 	}
 	workers, err := s.workers.alive(ctx)
 	if err != nil {
@@ -136,15 +129,6 @@ func behind(v task.View, serves []task.Worker) Verdict {
 		slots, busy = slots+w.Info.Slots, busy+w.Info.Busy
 	}
 	return Verdict{"behind_older", fmt.Sprintf("it waits for its turn in queue %q (at the last heartbeat %d of %d slots of %d workers were busy)", v.Queue, busy, slots, len(serves))}
-}
-
-func (s *Service) laneOf(ctx context.Context, id int32) (task.Lane, bool, error) {
-	if s.table != nil {
-		if l, ok := s.table.Lane(id); ok {
-			return l, true, nil
-		}
-	}
-	return s.lanes.lane(ctx, id)
 }
 
 func clock(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -73,6 +73,8 @@ var bases = map[string][]string{
 		`{"action":"cancel","filter":{"state":"queued","queue":"q","kind":"echo","labels":{"a":"b"},"uniqueKey":"u","from":"2026-01-01T00:00:00Z","to":"2026-02-01T00:00:00Z"},"dryRun":true}`,
 		`{"action":"delete","filter":{"ids":["1","2"]}}`,
 	},
+	"putQueue":          {`{"limits":{"rate":{"tasks":50,"perMs":1000,"burst":5},"concurrency":7},"paused":false}`},
+	"putLimitKey":       {`{"limits":{"rate":{"tasks":50,"perMs":1000,"burst":5},"concurrency":7},"paused":false}`},
 	"createEventTicket": {`{"task":"1"}`},
 	"createKey":         {`{"name":"k","scope":"read"}`},
 }

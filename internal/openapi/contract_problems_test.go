@@ -51,7 +51,9 @@ func missingOf(o openapi.Operation, param string) (code, value string) {
 		return "app_not_found", "nosuchapp"
 	case param == "key" && kind == "apps":
 		return "api_key_not_found", nowhere
-	case param == "name" && kind == "queues":
+	case param == "key" && (o.ID == "getLimitKey" || o.ID == "deleteLimitKey"):
+		return "limit_key_not_found", "nosuchkey"
+	case param == "name" && kind == "queues" && o.ID != "putQueue":
 		return "queue_not_found", "nosuchqueue"
 	}
 	return "", ""

@@ -195,6 +195,17 @@ func fleetSuccesses(w *world) {
 	w.tagged("getQueue", "name", "reports")
 	w.ask("pauseQueue").with("name", "reports").do().want(200)
 	w.ask("resumeQueue").with("name", "reports").do().want(200)
+	w.ask("putQueue").with("name", "limited").send(`{"limits":{"rate":{"tasks":50},"concurrency":7},"paused":true}`).do().want(200)
+	w.ask("putQueue").with("name", "limited").send(`{}`).do().want(200)
+	w.ask("putLimitKey").with("key", "a").send(`{"limits":{"concurrency":3}}`).do().want(200)
+	w.ask("putLimitKey").with("key", "b").send(`{"limits":{"rate":{"tasks":1,"perMs":60000,"burst":2}}}`).do().want(200)
+	w.tagged("getLimitKey", "key", "a")
+	w.ask("pauseLimitKey").with("key", "a").do().want(200)
+	w.ask("resumeLimitKey").with("key", "a").do().want(200)
+	for _, q := range []string{"", "limit=1"} {
+		w.ask("listLimitKeys").query(q).do().want(200)
+	}
+	w.ask("deleteLimitKey").with("key", "b").do().want(204)
 	id := into[apiv1.List[apiv1.Worker]](w.ask("listWorkers").do()).Items[0].ID
 	w.vars["worker"] = id.String()
 	w.tagged("getWorker", "id", id.String())

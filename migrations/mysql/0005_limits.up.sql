@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS limits (
 
 INSERT IGNORE INTO ids (name, next) VALUES ('limits', 1);
 
+-- What is paused stays paused.
+INSERT IGNORE INTO limits SELECT CONCAT('q:', name), 1, 0, 0, name, 0, 1, 0, 0, 0, 0, 0, 0 FROM queues WHERE paused = 1;
+INSERT IGNORE INTO limits SELECT CONCAT('a:', id), 1, 0, id, '', 0, 1, 0, 0, 0, 0, 0, 0 FROM apps WHERE paused = 1;
+
 SET @sql = IF((SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'bells' AND column_name = 'flow') = 0,
   'ALTER TABLE bells ADD COLUMN flow BIGINT NOT NULL DEFAULT 0, ADD KEY flow (lane_id, app_id, kind, flow, due_at)', 'DO 0');
 PREPARE change_bells FROM @sql;

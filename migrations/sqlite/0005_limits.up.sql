@@ -23,5 +23,9 @@ CREATE INDEX limits_ended ON limits (ended_at);
 
 INSERT OR IGNORE INTO ids (name, next) VALUES ('limits', 1);
 
+-- What is paused stays paused.
+INSERT OR IGNORE INTO limits SELECT 'q:' || name, 1, 0, 0, name, 0, 1, 0, 0, 0, 0, 0, 0 FROM queues WHERE paused = 1;
+INSERT OR IGNORE INTO limits SELECT 'a:' || id, 1, 0, id, '', 0, 1, 0, 0, 0, 0, 0, 0 FROM apps WHERE paused = 1;
+
 ALTER TABLE bells ADD COLUMN flow INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX bells_flow ON bells (lane_id, app_id, kind, flow, due_at);
