@@ -50,7 +50,7 @@ func document(v any) []byte {
 
 // appDocument is what can be set of an app. Secrets are not among it.
 func appDocument(a task.App) []byte {
-	return document(map[string]any{"name": a.Name, "callbackUrl": a.CallbackURL, "weight": a.Weight, "paused": a.Paused, "disabled": a.Disabled, "keepDeliveries": a.KeepDeliveries,
+	return document(map[string]any{"name": a.Name, "callbackUrl": a.CallbackURL, "weight": a.Weight, "paused": a.Paused, "disabled": a.Disabled, "keepDeliveries": a.KeepDeliveries, "limits": a.Limits,
 		"surface": a.Legacy.Surface, "step": a.Legacy.Step, "retryTotal": a.Legacy.RetryTotal, "remark": a.Legacy.Remark,
 		"callbackHeaderStyle": a.Legacy.HeaderStyle, "signatureMode": a.Legacy.SignatureMode})
 }

@@ -79,10 +79,19 @@ func (s *Service) PutQueue(ctx context.Context, p Principal, name string, in Lim
 	if err := f.err(); err != nil {
 		return task.QueueDepth{}, err
 	}
-	if err := s.store.PutQueue(ctx, name, limits, paused); err != nil {
+	tctx, e := s.trail(ctx, p, "queue.update", name)
+	e.After = limitsDocument(limits, paused)
+	was, err := s.store.LimitsOf(ctx, name, 0, 0)
+	if err != nil {
 		return task.QueueDepth{}, err
 	}
-	s.limitSet(p, "queue.update", name)
+	for _, l := range was {
+		e.Before = limitsDocument(l.Limits, l.Paused)
+	}
+	if err := s.store.PutQueue(tctx, name, limits, paused); err != nil {
+		return task.QueueDepth{}, err
+	}
+	s.recorded(ctx, p, e)
 	return s.Queue(ctx, p, name)
 }
 
@@ -116,11 +125,9 @@ func (s *Service) PutLimitKey(ctx context.Context, p Principal, key string, in L
 	if err := f.err(); err != nil {
 		return task.Limit{}, err
 	}
-	l, err := s.store.PutLimitKey(ctx, p.App.ID, key, limits, paused)
-	if err == nil {
-		s.limitSet(p, "limit_key.update", key)
-	}
-	return l, err
+	return s.changeKey(ctx, p, "limit_key.update", key, func(ctx context.Context) (task.Limit, error) {
+		return s.store.PutLimitKey(ctx, p.App.ID, key, limits, paused)
+	})
 }
 
 // PauseLimitKey pauses or resumes a limit key: nothing new of it starts, what runs goes on. Needs scope manage.
@@ -132,11 +139,13 @@ func (s *Service) PauseLimitKey(ctx context.Context, p Principal, key string, pa
 	if checkLimitKey(&f, "key", Some(key)); len(f.fields) > 0 {
 		return task.Limit{}, f.err()
 	}
-	l, err := s.store.PauseLimitKey(ctx, p.App.ID, key, paused)
-	if err == nil {
-		s.limitSet(p, map[bool]string{true: "limit_key.pause", false: "limit_key.resume"}[paused], key)
+	action := "limit_key.resume"
+	if paused {
+		action = "limit_key.pause"
 	}
-	return l, err
+	return s.changeKey(ctx, p, action, key, func(ctx context.Context) (task.Limit, error) {
+		return s.store.PauseLimitKey(ctx, p.App.ID, key, paused)
+	})
 }
 
 // DeleteLimitKey takes every limit away from a limit key; its tasks go on without. Needs scope manage.
@@ -147,16 +156,35 @@ func (s *Service) DeleteLimitKey(ctx context.Context, p Principal, key string) e
 	if !ValidLimitKey(key) {
 		return task.Missing("limit_key")
 	}
-	err := s.store.DeleteLimitKey(ctx, p.App.ID, key)
-	if err == nil {
-		s.limitSet(p, "limit_key.delete", key)
-	}
+	_, err := s.changeKey(ctx, p, "limit_key.delete", key, func(ctx context.Context) (task.Limit, error) {
+		return task.Limit{}, s.store.DeleteLimitKey(ctx, p.App.ID, key)
+	})
 	return err
 }
 
-// limitSet notes who changed a limit.
-func (s *Service) limitSet(p Principal, action, target string) {
-	s.log.Info("audit", "action", action, "target", target, "app", p.App.Key, "key", p.KeyID)
+// changeKey changes a limit key and records it.
+func (s *Service) changeKey(ctx context.Context, p Principal, action, key string, change func(context.Context) (task.Limit, error)) (task.Limit, error) {
+	tctx, e := s.trail(ctx, p, action, key)
+	was, err := s.store.LimitKey(ctx, p.App.ID, key)
+	if err == nil {
+		e.Before = limitsDocument(was.Limits, was.Paused)
+	} else if task.KindOf(err) != task.NotFound {
+		return task.Limit{}, err
+	}
+	l, err := change(tctx)
+	if err != nil {
+		return l, err
+	}
+	if action != "limit_key.delete" {
+		e.After = limitsDocument(l.Limits, l.Paused)
+	}
+	s.recorded(ctx, p, e)
+	return l, nil
+}
+
+// limitsDocument is what is set of a limit as the audit trail shows it.
+func limitsDocument(l task.Limits, paused bool) []byte {
+	return document(map[string]any{"concurrency": l.Concurrency, "rateTasks": l.RateTasks, "ratePerMs": l.RatePerMs, "rateBurst": l.RateBurst, "paused": paused})
 }
 
 // lately is for how long after the last start a rate still counts as what a task waits for, in ns.

@@ -247,13 +247,14 @@ func (s *Store) appLimits(ctx context.Context, only int32) (map[int32]task.Limit
 	return out, err
 }
 
-// limitApp brings the limit of an app to what the app says. was is nil for a new app.
+// limitApp brings the limit of an app to what the app says. A disabled app is paused too.
 func (s *Store) limitApp(ctx context.Context, t tx, a *task.App) error {
 	l, found, err := s.readLimit(ctx, t, task.AppScope(a.ID))
-	if err != nil || !found && a.Limits.None() && !a.Paused || found && l.Limits == a.Limits && l.Paused == a.Paused {
+	paused := a.Paused || a.Disabled
+	if err != nil || !found && a.Limits.None() && !paused || found && l.Limits == a.Limits && l.Paused == paused {
 		return err
 	}
-	_, err = s.changeLimit(ctx, t, appLimit(a.ID), func(l *task.Limit) { l.Limits, l.Paused = a.Limits, a.Paused })
+	_, err = s.changeLimit(ctx, t, appLimit(a.ID), func(l *task.Limit) { l.Limits, l.Paused = a.Limits, paused })
 	return err
 }
 
