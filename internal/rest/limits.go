@@ -29,11 +29,8 @@ func limitKeyOf(l task.Limit) apiv1.LimitKey {
 	return out
 }
 
-// decodeLimits reads apiv1.Limits; null is none.
+// decodeLimits reads apiv1.Limits.
 func decodeLimits(s *httpkit.Scanner) (in control.LimitsInput) {
-	if s.Null() {
-		return in
-	}
 	s.Object(func(key []byte) {
 		switch string(key) {
 		case "concurrency":
