@@ -46,6 +46,13 @@
 //
 // A database that is gone makes every loop wait a little longer each time, up to a second, and go on where it was.
 //
+// # Limits
+//
+// Limits are held by the claim, which locks their rows (sqldb/limits.go); here it is decided what is rung, so that what may not start
+// neither spins nor fills a window (limits.go). The rate of an app or a key is in its row too, not in an owner's memory and Redis: it is exact
+// over any number of owners, and nothing changes when Redis is lost. Bells of limit keys are found by key (flows.go), so that a key that
+// waits is in nobody's way.
+//
 // # Schedules
 //
 // The insert of a slot is the trigger, so who fires needs no care to be the only one: a slot that two schedulers fire has one row
