@@ -184,6 +184,7 @@ var wallClock = map[string]string{
 	"internal/scheduler/":                  "pauses, leases and unanswered bells are measured by what has passed here; due times by the port's clock",
 	"internal/sqldb/bells.go":              "age of a cached table",
 	"internal/sqldb/ids.go":                "age of a block of ids",
+	"internal/sqldb/limits.go":             "age of a cached table",
 	"internal/sqldb/probe.go":              "how long the server took to answer",
 	"internal/worker/mono.go":              "is the worker's monotonic clock",
 	"internal/testkit/":                    "how long programs take",
