@@ -266,6 +266,7 @@ type ticket struct {
 	All       bool       `json:"all,omitempty"`
 	Scope     task.Scope `json:"scope"` // of the key that it was made with; a ticket itself only reads
 	Key       int64      `json:"key"`
+	Owner     string     `json:"owner"`          // public key of the app whose key it is; an administrator's may be another's
 	Task      int64      `json:"task,omitempty"` // 0: the whole stream
 	ExpiresAt int64      `json:"expiresAt"`
 }
@@ -284,7 +285,7 @@ func (s *Service) NewTicket(ctx context.Context, p Principal, taskID int64) (tex
 	if s.tickets == nil {
 		return "", 0, liveGone(nil)
 	}
-	t := ticket{App: p.App.ID, All: p.all, Scope: p.Scope, Key: p.KeyID, Task: taskID, ExpiresAt: s.Now() + ticketMs}
+	t := ticket{App: p.App.ID, All: p.all, Scope: p.Scope, Key: p.KeyID, Owner: p.by.App, Task: taskID, ExpiresAt: s.Now() + ticketMs}
 	raw, err := json.Marshal(t)
 	if err != nil {
 		return "", 0, err
@@ -315,17 +316,33 @@ func (s *Service) UseTicket(ctx context.Context, text string, taskID int64) (Pri
 	if raw == nil || json.Unmarshal(raw, &t) != nil || t.Task != taskID || t.ExpiresAt <= s.Now() || t.Scope < task.ScopeRead {
 		return Principal{}, errTicket
 	}
-	// The key may have been revoked since.
-	keys, err := s.store.APIKeys(ctx, t.App)
-	if err != nil {
-		return Principal{}, err
-	}
-	if !t.All && t.Scope < task.ScopeAdmin && !slices.ContainsFunc(keys, func(k task.APIKey) bool { return k.ID == t.Key && k.RevokedAt == 0 }) {
-		return Principal{}, errTicket
-	}
 	app, err := s.store.AppByID(ctx, t.App)
 	if err != nil {
 		return Principal{}, err
 	}
-	return Principal{App: app, Scope: task.ScopeRead, KeyID: t.Key, all: t.All}, nil
+	p := Principal{App: app, Scope: task.ScopeRead, KeyID: t.Key, all: t.All, by: task.Actor{App: t.Owner, KeyID: t.Key, Scope: task.ScopeRead}}
+	return p, s.StillGood(ctx, p) // its key may have been revoked since
+}
+
+// StillGood asks the database whether the key that a principal came by still is what it was. Unauthorized when it was revoked,
+// Forbidden when its app is disabled; other errors are of the database.
+func (s *Service) StillGood(ctx context.Context, p Principal) error {
+	owner, err := s.store.AppByKey(ctx, p.by.App)
+	if err != nil {
+		if task.KindOf(err) == task.NotFound {
+			return errCredential
+		}
+		return err
+	}
+	if owner.Disabled {
+		return errAppDisabled
+	}
+	keys, err := s.store.APIKeys(ctx, owner.ID)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(keys, func(k task.APIKey) bool { return k.ID == p.KeyID && k.RevokedAt == 0 }) {
+		return errCredential
+	}
+	return nil
 }

@@ -91,10 +91,7 @@ func (l *LogReader) ask(ctx context.Context) error {
 	for try := 0; ; try++ {
 		d, err := l.peeker.Peek(ctx, l.row.WorkerID, l.id, l.row.Epoch, l.next)
 		if err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			return liveGone(err)
+			return l.silent(ctx, err)
 		}
 		if !d.Gone {
 			if len(d.Log) > 0 {
@@ -121,6 +118,22 @@ func (l *LogReader) ask(ctx context.Context) error {
 		case <-time.After(lookAgain):
 		}
 	}
+}
+
+// silent is what to do about a worker that does not answer: when it is dead, its attempt ends some time without its word. What it
+// wrote that nobody fetched is lost then; the rest of the log is that of the attempt as it was stored.
+func (l *LogReader) silent(ctx context.Context, cause error) error {
+	if ctx.Err() != nil {
+		return cause
+	}
+	row, err := l.s.store.State(ctx, l.app, l.id)
+	if err != nil {
+		return err
+	}
+	if row.State != task.Running || row.Epoch != l.row.Epoch {
+		return l.finish(ctx)
+	}
+	return liveGone(cause)
 }
 
 // finish reads what is stored: there is nothing more to come.

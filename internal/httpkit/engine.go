@@ -36,6 +36,8 @@ type Options struct {
 	Tracer  Tracer       // nil: requests are not traced
 	// CORSOrigins are the origins of pages that may call from browsers, in lower case; "*" alone: any. Default none.
 	CORSOrigins []string
+	// WriteWithin is what one write of a stream may take: a client that takes nothing for so long is cut off. 0: 10 s.
+	WriteWithin time.Duration
 }
 
 // Tracer opens the span of a request. end takes the status of its answer.
@@ -54,6 +56,8 @@ type Engine struct {
 	tracer  Tracer
 	others  []others
 	cors    *cors // nil: none
+
+	writeWithin time.Duration
 }
 
 // others is what answers below a prefix where there is no route.
@@ -71,6 +75,9 @@ func New(o Options) *Engine {
 	}
 	if e.maxBody <= 0 {
 		e.maxBody = MaxBody
+	}
+	if e.writeWithin = o.WriteWithin; e.writeWithin <= 0 {
+		e.writeWithin = writeWithin
 	}
 	e.access = e.log.Enabled(context.Background(), slog.LevelDebug)
 	e.gin.RedirectTrailingSlash = false

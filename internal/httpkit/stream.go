@@ -11,19 +11,20 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// writeWithin is what one write of a stream may take: a client that takes nothing for so long is cut off.
+// writeWithin is what one write of a stream may take unless Options say otherwise.
 const writeWithin = 10 * time.Second
 
 // Stream writes an answer piece by piece, for as long as its handler likes: the server's time limits do not hold for it, each
 // write has its own. It is for one goroutine.
 type Stream struct {
-	w  gin.ResponseWriter
-	rc *http.ResponseController
+	w      gin.ResponseWriter
+	rc     *http.ResponseController
+	within time.Duration
 }
 
 // Write sends pieces at once. An error means that the client is gone, or too slow.
 func (s *Stream) Write(pieces ...[]byte) error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeWithin)) // a recorder of a test has none
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.within)) // a recorder of a test has none
 	for _, p := range pieces {
 		if _, err := s.w.Write(p); err != nil {
 			return fmt.Errorf("write stream: %w", err)
@@ -49,7 +50,7 @@ func (r *Request) stream(ctx context.Context, resp *Response) {
 	if r.Method() == http.MethodHead {
 		return
 	}
-	s := &Stream{w: w, rc: http.NewResponseController(inner(w))}
+	s := &Stream{w: w, rc: http.NewResponseController(inner(w)), within: r.e.writeWithin}
 	// The end of the time for reading the request would end its context.
 	_ = s.rc.SetReadDeadline(time.Time{})
 	defer func() {
@@ -57,9 +58,9 @@ func (r *Request) stream(ctx context.Context, resp *Response) {
 			r.e.log.Error("a stream panicked", "panic", p, "path", r.Path(), "request", r.ID(), "stack", string(debug.Stack()))
 		}
 	}()
-	if err := s.Write(); err != nil {
-		return
-	}
+	// Its handler holds something for the stream, which ends in it: it runs also when the client has left already, which its first
+	// write tells it.
+	_ = s.Write()
 	if err := resp.Stream(ctx, s); err != nil && ctx.Err() == nil {
 		r.e.log.Debug("a stream ended", "path", r.Path(), "request", r.ID(), "error", err)
 	}

@@ -17,7 +17,7 @@ import (
 const (
 	eventStream = "text/event-stream; charset=utf-8"
 	heartbeat   = 15 * time.Second // of silence, after which a stream says that it is there
-	recheck     = 15 * time.Second // how often a stream's key is looked at: a revoked one ends it
+	recheck     = 15 * time.Second // how often a stream's key is looked at unless Options say otherwise: a revoked one ends it
 	ticketLife  = time.Hour        // how long a stream may last that a ticket opened
 )
 
@@ -157,10 +157,9 @@ func (a *api) pump(ctx context.Context, c call, w *httpkit.Stream, next func(con
 	if err := w.Write(hello); err != nil {
 		return err
 	}
-	began := time.Now()
-	checked := began
+	may := a.watchKey(c)
 	for {
-		out, over, err := next(ctx, heartbeat)
+		out, over, err := next(ctx, min(heartbeat, a.recheck))
 		if len(out) > 0 {
 			if err := w.Write(out...); err != nil {
 				return err
@@ -174,22 +173,34 @@ func (a *api) pump(ctx context.Context, c call, w *httpkit.Stream, next func(con
 				return err
 			}
 		}
-		if now := time.Now(); now.Sub(checked) >= recheck {
-			checked = now
-			if !a.stillMay(ctx, c, now.Sub(began)) {
-				return nil
-			}
+		if !may(ctx) {
+			return nil
 		}
 	}
 }
 
-// stillMay reports whether the credential of a stream is still good. While the database is away it is.
-func (a *api) stillMay(ctx context.Context, c call, age time.Duration) bool {
-	if c.ticket {
-		return age < ticketLife
+// watchKey gives what reports whether the credential of a stream is still good, and looks now and then. While the database is away it
+// is. A stream that a ticket opened ends with the key that the ticket was made with, and after an hour.
+func (a *api) watchKey(c call) func(context.Context) bool {
+	began := time.Now()
+	checked := began
+	return func(ctx context.Context) bool {
+		now := time.Now()
+		if now.Sub(checked) < a.recheck {
+			return true
+		}
+		checked = now
+		var err error
+		if c.ticket {
+			if now.Sub(began) >= ticketLife {
+				return false
+			}
+			err = a.svc.StillGood(ctx, c.who)
+		} else {
+			_, err = a.svc.Authenticate(ctx, c.Bearer())
+		}
+		return err == nil || task.KindOf(err) != task.Unauthorized && task.KindOf(err) != task.Forbidden
 	}
-	_, err := a.svc.Authenticate(ctx, c.Bearer())
-	return err == nil || task.KindOf(err) != task.Unauthorized && task.KindOf(err) != task.Forbidden
 }
 
 // newTicket makes a ticket, for the whole stream or for {"task": "17"}.

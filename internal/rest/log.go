@@ -51,8 +51,9 @@ func (a *api) taskLog(ctx context.Context, c call) (httpkit.Response, error) {
 	}
 	stream := func(ctx context.Context, w *httpkit.Stream) error {
 		defer l.Close()
+		may := a.watchKey(c)
 		for {
-			piece, over, err := l.Next(ctx, heartbeat)
+			piece, over, err := l.Next(ctx, min(heartbeat, a.recheck))
 			if len(piece) > 0 {
 				if err := w.Write(piece); err != nil {
 					return err
@@ -61,7 +62,7 @@ func (a *api) taskLog(ctx context.Context, c call) (httpkit.Response, error) {
 			if over || err != nil {
 				return err
 			}
-			if len(piece) == 0 && !a.stillMay(ctx, c, 0) {
+			if !may(ctx) {
 				return nil
 			}
 		}

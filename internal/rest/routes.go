@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/control"
 	"github.com/taskweir/taskweir/internal/httpkit"
@@ -28,25 +29,37 @@ type Options struct {
 	Tracer  httpkit.Tracer   // nil: requests are not traced
 	// CORSOrigins are the origins of pages that may call from browsers (httpkit.Options).
 	CORSOrigins []string
+	// WriteWithin is what one write of a stream may take (httpkit.Options). 0: 10 s.
+	WriteWithin time.Duration
+	// Recheck is how often streams look whether their credential is still good. 0: 15 s.
+	Recheck time.Duration
 }
 
 // New makes an engine that serves the API and the operations pages. Other surfaces may add their routes to it.
 func New(o Options) *httpkit.Engine {
-	e := httpkit.New(httpkit.Options{Logger: o.Logger, MaxBody: o.MaxBody, Tracer: o.Tracer, CORSOrigins: o.CORSOrigins})
-	Register(e, o.Service)
+	e := httpkit.New(httpkit.Options{Logger: o.Logger, MaxBody: o.MaxBody, Tracer: o.Tracer, CORSOrigins: o.CORSOrigins, WriteWithin: o.WriteWithin})
+	register(e, o)
 	httpkit.RegisterOps(e, o.Ops)
 	return e
 }
 
 // Register adds the API's routes to an engine.
-func Register(e *httpkit.Engine, svc *control.Service) {
-	a := &api{svc: svc}
+func Register(e *httpkit.Engine, svc *control.Service) { register(e, Options{Service: svc}) }
+
+func register(e *httpkit.Engine, o Options) {
+	a := &api{svc: o.Service, recheck: o.Recheck}
+	if a.recheck <= 0 {
+		a.recheck = recheck
+	}
 	for _, r := range a.routes() {
 		e.Handle(httpkit.Route{Method: r.method, Path: r.path, Handle: a.authenticated(r)})
 	}
 }
 
-type api struct{ svc *control.Service }
+type api struct {
+	svc     *control.Service
+	recheck time.Duration
+}
 
 // call is one authenticated request.
 type call struct {

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -31,6 +32,7 @@ func main() {
 	flag.IntVar(&o.listeners, "listeners", 1_000, "how many listen")
 	flag.DurationVar(&o.time, "time", 10*time.Second, "how long each case is measured")
 	flag.IntVar(&o.rounds, "rounds", 2, "how often each case is measured")
+	flag.StringVar(&o.only, "only", "", "measure of those who listen only the case whose name contains this")
 	flag.StringVar(&o.listen, "listen", "", "be the listeners of this address; for the program's own use")
 	flag.StringVar(&o.key, "key", "", "their key")
 	flag.Parse()
@@ -49,7 +51,7 @@ func main() {
 type options struct {
 	rate, listeners, rounds int
 	time                    time.Duration
-	listen, key             string
+	only, listen, key       string
 }
 
 // cases are what the listeners ask for; empty: there are none.
@@ -58,6 +60,29 @@ var cases = []struct{ name, query string }{
 	{"filter: type=failed", "type=failed"},
 	{"one of 50 queues each", "queue=bench-%d"},
 	{"everything", "?"},
+}
+
+// audience is the key in Redis that says that somebody listens or lately did. Nobody is nobody only without it.
+const audience = "taskweir:{events}:audience"
+
+// forgetAudience removes it, as ten minutes and a half without listeners would.
+func forgetAudience(ctx context.Context, redis string) error {
+	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "tcp", redis)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it was read
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(conn, "DEL %s\r\n", audience); err != nil {
+		return err
+	}
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.HasPrefix(reply, ":") {
+		err = fmt.Errorf("redis says %q", strings.TrimSpace(reply))
+	}
+	return err
 }
 
 func measure(ctx context.Context, o options) error {
@@ -84,6 +109,14 @@ func measure(ctx context.Context, o options) error {
 	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for round := range o.rounds {
 		for _, c := range cases {
+			if c.query == "" {
+				if err := forgetAudience(ctx, servers.Redis.Addr()); err != nil {
+					return fmt.Errorf("%s: %w", c.name, err)
+				}
+			}
+			if o.only != "" && c.query != "" && !strings.Contains(c.name, o.only) {
+				continue
+			}
 			if err := one(ctx, o, s, servers.Redis.PID(), round+1, c.name, c.query); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
