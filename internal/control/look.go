@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -46,6 +47,30 @@ func (s *Service) Look(ctx context.Context, p Principal, id int64) (task.LiveDet
 		case <-time.After(lookAgain):
 		}
 	}
+}
+
+// Reports reads what running attempts reported. Signals that can do it do.
+type Reports interface {
+	// Reported gives what an attempt reported last, and nil when it reported nothing that is shown. It answers soon, also when
+	// Redis does not.
+	Reported(ctx context.Context, workerID, taskID int64, epoch int32) (json.RawMessage, error)
+}
+
+// reportsFrom is the age in ms from which an attempt's reports can be seen: younger ones are in no live view (worker.Live).
+const reportsFrom = 200
+
+// Progress gives what a task's running attempt reported last, as far as the live view shows it; nil when it does not run, reported
+// nothing, or Redis does not answer within about 50 ms.
+func (s *Service) Progress(ctx context.Context, v *task.View) json.RawMessage {
+	r, ok := s.signals.(Reports)
+	if !ok || v.State != task.Running || s.Now()-v.StartedAt < reportsFrom {
+		return nil
+	}
+	raw, err := r.Reported(ctx, v.WorkerID, v.ID, v.Epoch)
+	if err != nil {
+		return nil // it is no part of what the task is
+	}
+	return raw
 }
 
 func liveGone(cause error) *task.Error {

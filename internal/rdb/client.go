@@ -39,6 +39,8 @@ type Client struct {
 	log     *slog.Logger
 	breaker breaker
 
+	reported breaker // of Reported, which has less time
+
 	live liveViews
 
 	nonces *Nonces

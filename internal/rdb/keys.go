@@ -16,6 +16,11 @@ func liveKey(workerID int64) string {
 	return prefix + "{worker:" + strconv.FormatInt(workerID, 10) + "}:live"
 }
 
+// reportsKey is the hash of what a worker's tasks reported last: task id to report as JSON. Ends like the live view.
+func reportsKey(workerID int64) string {
+	return prefix + "{worker:" + strconv.FormatInt(workerID, 10) + "}:reports"
+}
+
 // signalChannel is the channel a worker listens on.
 func signalChannel(workerID int64) string {
 	return prefix + "{worker:" + strconv.FormatInt(workerID, 10) + "}:signal"

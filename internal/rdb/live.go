@@ -3,6 +3,7 @@ package rdb
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -31,6 +32,8 @@ type liveViews struct {
 type liveView struct {
 	mu      sync.Mutex
 	entries map[int64]string // task id to JSON
+	reports map[int64]string // the same of what some of them reported; nil: nothing
+	bytes   int              // of reports
 	gone    bool             // dropped from liveViews: take a new one
 }
 
@@ -52,7 +55,7 @@ func (c *Client) Enter(ctx context.Context, workerID int64, entries []task.LiveE
 		}
 		v.entries[e.TaskID], added[e.TaskID] = string(raw), string(raw)
 	}
-	return c.show(ctx, workerID, added)
+	return c.show(ctx, liveKey(workerID), added, liveBatch)
 }
 
 // Leave takes tasks off. With an error they are shown for 15 s at most after Redis is back.
@@ -62,17 +65,26 @@ func (c *Client) Leave(ctx context.Context, workerID int64, taskIDs []int64) err
 	}
 	v := c.lockView(workerID)
 	defer v.mu.Unlock()
-	fields := make([]string, len(taskIDs))
+	fields, said := make([]string, len(taskIDs)), []string(nil)
 	for i, id := range taskIDs {
 		delete(v.entries, id)
 		fields[i] = strconv.FormatInt(id, 10)
+		if v.unsay(id) {
+			said = append(said, fields[i])
+		}
 	}
 	if len(v.entries) == 0 {
 		c.dropView(workerID, v)
 	}
-	return c.do(ctx, "leave live view", func(ctx context.Context) error {
-		return c.rdb.HDel(ctx, liveKey(workerID), fields...).Err()
-	})
+	return errors.Join(c.hide(ctx, liveKey(workerID), fields), c.hide(ctx, reportsKey(workerID), said))
+}
+
+// hide takes fields out of a view.
+func (c *Client) hide(ctx context.Context, key string, fields []string) error {
+	if len(fields) == 0 {
+		return nil
+	}
+	return c.do(ctx, "leave live view", func(ctx context.Context) error { return c.rdb.HDel(ctx, key, fields...).Err() })
 }
 
 // Running lists what a worker shows, of whichever process. Its error means that Redis is gone.
@@ -95,12 +107,12 @@ func (c *Client) Running(ctx context.Context, workerID int64) ([]task.LiveEntry,
 	return out, nil
 }
 
-// show sends entries, some at a time, and refreshes the view's end.
-func (c *Client) show(ctx context.Context, workerID int64, entries map[int64]string) error {
+// show sends entries to a view, some at a time, and refreshes its end.
+func (c *Client) show(ctx context.Context, key string, entries map[int64]string, batch int) error {
 	args := []any{liveTTL.Milliseconds(), liveMax}
 	for id, raw := range entries {
-		if args = append(args, id, raw); len(args) > 2*liveBatch {
-			if err := c.showSome(ctx, workerID, args); err != nil {
+		if args = append(args, id, raw); len(args) > 2*batch {
+			if err := c.showSome(ctx, key, args); err != nil {
 				return err
 			}
 			args = args[:2]
@@ -109,12 +121,12 @@ func (c *Client) show(ctx context.Context, workerID int64, entries map[int64]str
 	if len(args) == 2 {
 		return nil
 	}
-	return c.showSome(ctx, workerID, args)
+	return c.showSome(ctx, key, args)
 }
 
-func (c *Client) showSome(ctx context.Context, workerID int64, args []any) error {
+func (c *Client) showSome(ctx context.Context, key string, args []any) error {
 	return c.do(ctx, "enter live view", func(ctx context.Context) error {
-		return enterLive.Run(ctx, c.rdb, []string{liveKey(workerID)}, args...).Err()
+		return enterLive.Run(ctx, c.rdb, []string{key}, args...).Err()
 	})
 }
 
@@ -176,7 +188,7 @@ func (c *Client) refreshOnce() bool {
 	for id, v := range views {
 		v.mu.Lock()
 		if !v.gone {
-			if err := c.show(c.ctx, id, v.entries); err != nil {
+			if err := errors.Join(c.show(c.ctx, liveKey(id), v.entries, liveBatch), c.show(c.ctx, reportsKey(id), v.reports, reportBatch)); err != nil {
 				c.log.Debug("live view not refreshed", "worker", id, "err", err)
 			}
 		}

@@ -2,9 +2,10 @@ package rdb
 
 import "github.com/redis/go-redis/v9"
 
-// enterLive adds entries to a worker's live view and refreshes its end, at once, so that no view outlives its worker.
+// enterLive adds entries to a worker's live view, or to its tasks' reports, and refreshes its end, at once, so that neither
+// outlives its worker.
 //
-//	KEYS[1]      the worker's live view
+//	KEYS[1]      the worker's live view, or its reports
 //	ARGV[1]      ms until it ends
 //	ARGV[2]      most entries it may hold
 //	ARGV[3 …]    task id, entry, task id, entry, …

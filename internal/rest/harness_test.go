@@ -90,6 +90,17 @@ type signals struct {
 	gone error
 	list []task.LiveEntry
 	look func(workerID, taskID int64, epoch int32) (task.LiveDetail, error) // nil: gone
+
+	report func(workerID, taskID int64, epoch int32) (json.RawMessage, error) // nil: nothing
+}
+
+func (s *signals) Reported(_ context.Context, workerID, taskID int64, epoch int32) (json.RawMessage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone != nil || s.report == nil {
+		return nil, s.gone
+	}
+	return s.report(workerID, taskID, epoch)
 }
 
 func (s *signals) Look(_ context.Context, workerID, taskID int64, epoch int32) (task.LiveDetail, error) {

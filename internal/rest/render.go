@@ -106,9 +106,8 @@ func tail(log []byte) string {
 }
 
 // respondTask answers with one task.
-func (a *api) respondTask(c call, status int, v *task.View, verdict *apiv1.Verdict) httpkit.Response {
+func (a *api) respondTask(c call, status int, v *task.View) httpkit.Response {
 	t := taskOf(v, a.svc.Now())
-	t.Verdict = verdict
 	return httpkit.Appended(status, t.AppendJSON(c.Scratch()))
 }
 

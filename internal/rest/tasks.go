@@ -41,7 +41,7 @@ func (a *api) submitted(c call, done *control.Submitted) httpkit.Response {
 	if done.Replayed {
 		c.SetHeader(apiv1.HeaderReplayed, "true")
 	}
-	return a.respondTask(c, status, &done.View, nil)
+	return a.respondTask(c, status, &done.View)
 }
 
 func (a *api) submitBatch(ctx context.Context, c call) (httpkit.Response, error) {
@@ -82,7 +82,9 @@ func (a *api) getTask(ctx context.Context, c call) (httpkit.Response, error) {
 		return httpkit.Response{}, err
 	}
 	verdict := apiv1.Verdict(why)
-	resp := a.respondTask(c, http.StatusOK, &v, &verdict)
+	t := taskOf(&v, a.svc.Now())
+	t.Verdict, t.Progress = &verdict, a.svc.Progress(ctx, &v)
+	resp := httpkit.Appended(http.StatusOK, t.AppendJSON(c.Scratch()))
 	resp.ETag = true
 	return resp, nil
 }
@@ -186,7 +188,7 @@ func (a *api) cancelTask(ctx context.Context, c call) (httpkit.Response, error) 
 	if !v.State.Final() {
 		status = http.StatusAccepted
 	}
-	return a.respondTask(c, status, &v, nil), nil
+	return a.respondTask(c, status, &v), nil
 }
 
 func (a *api) retryTask(ctx context.Context, c call) (httpkit.Response, error) {
@@ -251,5 +253,5 @@ func (a *api) task(c call, v task.View, err error) (httpkit.Response, error) {
 	if err != nil {
 		return httpkit.Response{}, err
 	}
-	return a.respondTask(c, http.StatusOK, &v, nil), nil
+	return a.respondTask(c, http.StatusOK, &v), nil
 }

@@ -20,6 +20,13 @@ type LiveDetail struct {
 	LogSize int64  `json:"logSize,omitempty"`
 }
 
+// LiveReport is what a running attempt reported last, in the live view.
+type LiveReport struct {
+	TaskID int64           `json:"task"`
+	Epoch  int32           `json:"epoch"`
+	Vars   json.RawMessage `json:"vars"` // at most 4 KiB
+}
+
 // Goroutine is one stack.
 type Goroutine struct {
 	State  string  `json:"state"`  // running, or what it waits for, in the words of Go's runtime

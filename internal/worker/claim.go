@@ -172,6 +172,9 @@ func (e *Engine) admit(p *plan, res task.Claimed) []run {
 		e.running++
 		ctx, stop := context.WithCancelCause(context.Background())
 		r.ctx.Context, r.stop = ctx, stop
+		if e.o.Live != nil {
+			r.news = &e.live
+		}
 		e.learn(r)
 	}
 	if len(e.early) > 0 {

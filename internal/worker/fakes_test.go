@@ -612,10 +612,11 @@ type fakeLive struct {
 	seen    bool
 	batches int
 	answers map[string]task.LiveDetail
+	reports map[int64][]task.LiveReport // every one, also of tasks that left
 }
 
 func newFakeLive() *fakeLive {
-	return &fakeLive{shown: map[int64]task.LiveEntry{}, signals: make(chan task.Signal, 16), seen: true}
+	return &fakeLive{shown: map[int64]task.LiveEntry{}, reports: map[int64][]task.LiveReport{}, signals: make(chan task.Signal, 16), seen: true}
 }
 
 func (l *fakeLive) err() error {
@@ -636,6 +637,23 @@ func (l *fakeLive) Enter(_ context.Context, _ int64, entries []task.LiveEntry) e
 		l.shown[e.TaskID] = e
 	}
 	return nil
+}
+
+func (l *fakeLive) Report(_ context.Context, _ int64, reports []task.LiveReport) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range reports {
+		if _, ok := l.shown[r.TaskID]; ok {
+			l.reports[r.TaskID] = append(l.reports[r.TaskID], r)
+		}
+	}
+	return l.err()
+}
+
+func (l *fakeLive) reported(id int64) []task.LiveReport {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.reports[id])
 }
 
 func (l *fakeLive) Leave(_ context.Context, _ int64, ids []int64) error {

@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -15,7 +17,13 @@ type liveQueue struct {
 	in   map[int64]task.LiveEntry
 	out  map[int64]bool
 	wake chan struct{}
+
+	news   atomic.Bool // something was reported since reports were last gathered
+	saidNs int64       // when that was; the flusher's own
 }
+
+// reportEvery is how often reports are shown.
+const reportEvery = 300 * time.Millisecond
 
 func (q *liveQueue) init() {
 	q.in, q.out, q.wake = map[int64]task.LiveEntry{}, map[int64]bool{}, make(chan struct{}, 1)
@@ -46,6 +54,15 @@ func (q *liveQueue) ring() {
 	}
 }
 
+// reported says that an attempt which is shown, or will be, has reported. It costs next to nothing while the last time it was said
+// is not over. A nil queue takes it, and does nothing.
+func (q *liveQueue) reported() {
+	if q != nil && !q.news.Load() {
+		q.news.Store(true)
+		q.ring()
+	}
+}
+
 // take gives the changes since the last take.
 func (q *liveQueue) take() (in []task.LiveEntry, out []int64) {
 	q.mu.Lock()
@@ -63,28 +80,71 @@ func (q *liveQueue) take() (in []task.LiveEntry, out []int64) {
 
 // showing sends the changes, with a short pause after each batch: nobody reads faster.
 func (e *Engine) showing() {
+	later := time.NewTimer(time.Hour)
+	defer later.Stop()
 	for {
 		select {
 		case <-e.live.wake:
+		case <-later.C:
 		case <-e.ctx.Done():
 			return
 		}
-		in, out := e.live.take()
-		e.mu.Lock()
-		id := e.id
-		e.mu.Unlock()
-		ctx, cancel := context.WithTimeout(e.ctx, 2*time.Second)
-		if len(out) > 0 {
-			e.unreached(e.o.Live.Leave(ctx, id, out))
-		}
-		if len(in) > 0 {
-			e.unreached(e.o.Live.Enter(ctx, id, in))
-		}
-		cancel()
+		reports, next := e.unsaid()
+		in, out := e.live.take() // after the reports: of whom of them left meanwhile, it tells
+		e.display(in, out, reports)
 		if !e.sleep(20*time.Millisecond, nil) {
 			return
 		}
+		later.Reset(next)
 	}
+}
+
+// display sends changes to the live view.
+func (e *Engine) display(in []task.LiveEntry, out []int64, reports []task.LiveReport) {
+	ctx, cancel := context.WithTimeout(e.ctx, 2*time.Second)
+	defer cancel()
+	id := e.workerID()
+	if len(out) > 0 {
+		e.unreached(e.o.Live.Leave(ctx, id, out))
+		slices.Sort(out)
+		reports = slices.DeleteFunc(reports, func(r task.LiveReport) bool {
+			_, left := slices.BinarySearch(out, r.TaskID)
+			return left
+		})
+	}
+	if len(in) > 0 {
+		e.unreached(e.o.Live.Enter(ctx, id, in))
+	}
+	if len(reports) > 0 {
+		e.unreached(e.o.Live.Report(ctx, id, reports))
+	}
+}
+
+// unsaid gives what shown attempts reported and is not shown yet, and when to ask again. Attempts that are not shown yet are
+// asked for when they are.
+func (e *Engine) unsaid() (out []task.LiveReport, again time.Duration) {
+	const idle = time.Hour
+	if !e.live.news.Load() {
+		return nil, idle
+	}
+	now := e.mono.ns()
+	if since := time.Duration(now - e.live.saidNs); e.live.saidNs != 0 && since < reportEvery {
+		return nil, reportEvery - since
+	}
+	e.live.news.Store(false) // before the look: what comes during it is news again
+	e.live.saidNs = now
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.slots {
+		if r == nil || !r.shown {
+			continue
+		}
+		if p := r.progress.Load(); p != nil && p.count != r.said {
+			r.said = p.count
+			out = append(out, task.LiveReport{TaskID: r.end.TaskID, Epoch: r.end.Epoch, Vars: p.vars})
+		}
+	}
+	return out, idle
 }
 
 // unreached notes that the live view could not be written; the next beat repairs it.

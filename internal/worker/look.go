@@ -35,7 +35,8 @@ type progress struct {
 var errProgress = errors.New("progress not reported")
 
 // Report says how far the attempt is, for those who look at it while it runs: any value that encodes to at most 4 KiB of
-// JSON; the last one counts. It is kept in memory only, costs no I/O, and may be called from any goroutine of the handler.
+// JSON; the last one counts. It costs no I/O, and may be called from any goroutine of the handler: it is kept in memory, from where
+// the live view takes the last one now and then.
 func (j Job) Report(vars any) error {
 	raw, err := json.Marshal(vars)
 	switch {
@@ -56,6 +57,7 @@ func (j Job) Report(vars any) error {
 			if j.run.reported != nil {
 				j.run.reported(raw)
 			}
+			j.run.news.reported()
 			return nil
 		}
 	}

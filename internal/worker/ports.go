@@ -75,7 +75,9 @@ type Inlet interface {
 type Live interface {
 	// Enter shows tasks that have run for 200 ms or more.
 	Enter(ctx context.Context, workerID int64, entries []task.LiveEntry) error
-	// Leave takes them off.
+	// Report shows what some of those reported last; of a task that is not shown it shows nothing.
+	Report(ctx context.Context, workerID int64, reports []task.LiveReport) error
+	// Leave takes tasks off, with their reports.
 	Leave(ctx context.Context, workerID int64, taskIDs []int64) error
 	// Listen delivers signals to this worker until ctx ends; it reconnects by itself.
 	Listen(ctx context.Context, workerID int64, signal func(task.Signal))

@@ -44,6 +44,7 @@ type run struct {
 	progress  atomic.Pointer[progress]
 	output    atomic.Pointer[output] // nil: nothing was written
 	reported  func(json.RawMessage)  // hears of progress; nil: nobody does
+	news      *liveQueue             // is told that there is progress to be shown; nil: nobody shows it
 
 	// Guarded by Engine.mu.
 	slot    int32 // -1 when the handler has returned
@@ -51,8 +52,9 @@ type run struct {
 	causeNs int64
 	shell   bool // holds a shell slot
 	zombie  bool
-	closed  bool // ended without its handler: what that returns is dropped
-	shown   bool // in the live view
+	closed  bool  // ended without its handler: what that returns is dropped
+	shown   bool  // in the live view
+	said    int64 // reports until the one that was shown last
 }
 
 // taskCtx is a handler's context. It is part of its run, so that it costs no allocation of its own, and it knows the

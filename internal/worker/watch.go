@@ -132,6 +132,9 @@ func (e *Engine) show(r *run) {
 		e.long++
 	}
 	e.live.enter(r.live())
+	if r.progress.Load() != nil {
+		e.live.reported()
+	}
 }
 
 // makeZombie marks a handler that ignores the end of its context: its slot stays taken. Engine.mu is held.

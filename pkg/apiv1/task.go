@@ -113,9 +113,9 @@ type Task struct {
 	Retry             RetryInForce      `json:"retry"`
 	Labels            map[string]string `json:"labels"`
 	CancelRequestedAt Time              `json:"cancelRequestedAt"`
-	CompletionURL     string            `json:"completionUrl"` // told when the task is final
-	CompleteBy        Time              `json:"completeBy"`    // its receiver took it over and has until then to complete it
-	Progress          json.RawMessage   `json:"progress"`
+	CompletionURL     string            `json:"completionUrl"`     // told when the task is final
+	CompleteBy        Time              `json:"completeBy"`        // its receiver took it over and has until then to complete it
+	Progress          json.RawMessage   `json:"progress"`          // what its running attempt reported last; only when one task is asked for
 	Attempts          []Attempt         `json:"attempts"`          // oldest first
 	Verdict           *Verdict          `json:"verdict,omitempty"` // only when one task is asked for
 }

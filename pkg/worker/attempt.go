@@ -59,7 +59,8 @@ func (a *Attempt) Timeout() time.Duration {
 func (a *Attempt) RawPayload() json.RawMessage { return a.job.Payload }
 
 // Progress says how far the handler is, for those who look at the task while it runs: any value that encodes to at most 4 KiB
-// of JSON; the last one counts. It costs no I/O, and nothing of it is stored.
+// of JSON; the last one counts. It costs no I/O and may be said as often as one likes: those who look see the last one, at most
+// about half a second old. Nothing of it is stored, or left when the attempt has ended.
 func (a *Attempt) Progress(v any) error {
 	if err := a.job.Report(v); err != nil {
 		return fmt.Errorf("worker: %w", err)

@@ -101,13 +101,17 @@ func handlersOnRealParts(t *testing.T) (*worker.Worker, func(*place)) {
 			t.Error(text(got))
 		}
 		eventually(t, "the progress is seen", func() bool {
+			got, err := p.Get(t.Context(), stuck)
+			return err == nil && string(got.Progress) == `{"percent":40}`
+		})
+		eventually(t, "the stack is seen", func() bool {
 			s, err := p.Stack(t.Context(), stuck)
 			return err == nil && string(s.Progress) == `{"percent":40}` && strings.Contains(text(s.Goroutines), "real_test.go")
 		})
 		if _, err := p.Cancel(t.Context(), stuck, 5*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.final(t, stuck); got.State != "cancelled" || !errors.Is(<-causes, worker.ErrCancelled) {
+		if got := p.final(t, stuck); got.State != "cancelled" || string(got.Progress) != "null" || !errors.Is(<-causes, worker.ErrCancelled) {
 			t.Error(text(got))
 		}
 	}
