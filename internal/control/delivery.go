@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ const (
 )
 
 // TestCallback has a worker call the app's receiver as a callback would, and explains what the receiver did wrong. kind is the kind
-// of callbacks to try; "": callback. It takes up to MaxWait; Unavailable when no worker ran it by then. Needs scope manage.
+// of callbacks to try; "": callback. It takes up to MaxWait; Unavailable (no_worker) when no worker knows such tests, or none ran it by then. Needs scope manage.
 func (s *Service) TestCallback(ctx context.Context, p Principal, appKey, kind string) (task.ProbeReport, error) {
 	var rep task.ProbeReport
 	if err := p.need(task.ScopeManage); err != nil {
@@ -69,6 +70,9 @@ func (s *Service) TestCallback(ctx context.Context, p Principal, appKey, kind st
 		return rep, err
 	}
 	done, err := s.Submit(ctx, p, &Input{Kind: probeKind, Payload: raw, Priority: "high", TimeoutMs: Some[int64](probeTimeoutMs), Retry: &RetryInput{Max: Some[int64](0)}}, nil)
+	if lacksKind(err) {
+		return rep, &task.Error{Kind: task.Unavailable, Code: "no_worker", RetryAfter: time.Second, Message: "no worker that makes the test ever registered: start a worker, then try again"}
+	}
 	if err != nil {
 		return rep, err
 	}
@@ -97,6 +101,12 @@ func (s *Service) TestCallback(ctx context.Context, p Principal, appKey, kind st
 	e.AppID = app.ID
 	s.recorded(ctx, p, e, "kind", kind, "ok", rep.OK)
 	return rep, nil
+}
+
+// lacksKind tells a submit that was refused because no worker knows the kind: whoever asked for a test did not name it.
+func lacksKind(err error) bool {
+	e, ok := errors.AsType[*task.Error](err)
+	return ok && slices.ContainsFunc(e.Fields, func(f task.FieldError) bool { return f.Field == "kind" && f.Rule == "unknown" })
 }
 
 // maxOverlapMs is the longest time that an old signing secret goes on signing beside the new one.

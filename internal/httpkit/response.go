@@ -101,6 +101,9 @@ func (r *Request) send(resp *Response) {
 		return
 	}
 	if len(resp.Body) == 0 {
+		if resp.ContentType != "" && resp.Status != http.StatusNoContent && resp.Status != http.StatusNotModified {
+			h.Set("Content-Type", resp.ContentType) // an empty text is one
+		}
 		w.WriteHeader(resp.Status)
 		w.WriteHeaderNow()
 		return

@@ -6,6 +6,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -65,9 +68,9 @@ var bases = map[string][]string{
 	"previewSchedule": {`{"spec":{"everyMs":60000,"anchor":"2026-01-01T00:00:00Z"},"zone":"UTC","from":"2026-01-01T00:00:00Z","count":2,"dstGap":"skip","dstOverlap":"both",
 		"jitterMs":5,"startAt":"2026-01-01T00:00:00Z","endAt":"2030-01-01T00:00:00Z"}`},
 	"backfillSchedule": {`{"from":"2026-01-01T00:00:00Z","to":"2026-01-01T02:00:00Z"}`},
-	"createApp": {`{"name":"agree","callbackUrl":"https://example.com/x","weight":2,"signingSecret":"0123456789abcdef","step":5,"retryTotal":1,"remark":"r",
+	"createApp": {`{"name":"agree","callbackUrl":"https://example.com/x","weight":2,"paused":true,"keepDeliveries":true,"limits":{"concurrency":3},"signingSecret":"0123456789abcdef","step":5,"retryTotal":1,"remark":"r",
 		"callbackHeaderStyle":"hyphen","signatureMode":"token"}`},
-	"updateApp": {`{"name":"agree","callbackUrl":"https://example.com/x","weight":2,"paused":false,"step":5,"retryTotal":1,"remark":"r",
+	"updateApp": {`{"name":"agree","callbackUrl":"https://example.com/x","weight":2,"paused":false,"disabled":false,"keepDeliveries":true,"limits":{"rate":{"tasks":5,"perMs":1000}},"step":5,"retryTotal":1,"remark":"r",
 		"callbackHeaderStyle":"hyphen","signatureMode":"token"}`},
 	"createBulk": {
 		`{"action":"cancel","filter":{"state":"queued","queue":"q","kind":"echo","labels":{"a":"b"},"uniqueKey":"u","from":"2026-01-01T00:00:00Z","to":"2026-02-01T00:00:00Z"},"dryRun":true}`,
@@ -105,6 +108,80 @@ func variants(t *testing.T, c *contract, o openapi.Operation, base string) (out 
 
 // strange are values of every type.
 var strange = []any{json.RawMessage("null"), true, false, 0, 1, -1, 1.5, 1e300, "", "x", "2090-01-01T00:00:00Z", "2090-01-01", []any{}, []any{1}, map[string]any{}, map[string]any{"a": 1}}
+
+// Members that the server takes and no schema names would be found by nobody: every name that internal/rest reads anywhere is sent in
+// every object of every request where its schema does not have it, and must be refused as unknown.
+func TestServerKnowsNoOtherMembers(t *testing.T) {
+	c := readContract(t, openapi.JSON())
+	f := newFaulty(t, c, nil)
+	f.things()
+	names := scannedNames(t)
+	if len(names) < 70 || !slices.Contains(names, "keepDeliveries") {
+		t.Fatalf("internal/rest reads only %v", names)
+	}
+	sent := 0
+	for _, o := range openapi.Operations() {
+		for _, base := range bases[o.ID] {
+			var whole any
+			if err := json.Unmarshal([]byte(base), &whole); err != nil {
+				t.Fatal(err)
+			}
+			for _, way := range append(objects(whole, nil), []string{}) {
+				schema := schemaAt(o, way)
+				for _, name := range names {
+					if schema == nil || schema.Properties.Get(name) != nil || schema.Additional != nil {
+						continue
+					}
+					sent++
+					body := changed(t, base, append(slices.Clone(way), name), json.RawMessage("null"))
+					if a := f.anywhere(o).send(string(body)).do(); !refusedByName.MatchString(string(a.body)) && !neverTaken[o.ID+" "+name] {
+						t.Errorf("%s knows %s in %q, its schema does not: %d %.300s", o.ID, name, strings.Join(way, "."), a.StatusCode, a.body)
+					}
+				}
+			}
+		}
+	}
+	for _, refused := range []struct{ id, body string }{
+		{"createApp", `{"name":"n","disabled":true}`}, {"updateApp", `{"id":"n"}`}, {"updateApp", `{"signingSecret":"0123456789abcdef"}`}} {
+		if a := f.ask(refused.id).send(refused.body).do(); a.StatusCode != 422 || !strings.Contains(string(a.body), `"rule":"not_allowed"`) {
+			t.Errorf("%s takes %s: %d %s", refused.id, refused.body, a.StatusCode, a.body)
+		}
+	}
+	if sent < 1000 {
+		t.Errorf("only %d names were tried", sent)
+	}
+}
+
+// refusedByName is how a member is refused whatever its value is.
+var refusedByName = regexp.MustCompile(`"rule":"(unknown_field|read_only)"`)
+
+// neverTaken are members that are read to be refused in words of their own (not_allowed, and what breaks a type before).
+var neverTaken = map[string]bool{"createApp disabled": true, "updateApp id": true, "updateApp signingSecret": true}
+
+// scannedNames are the texts of the cases in internal/rest, among which are the names of all members that it reads.
+func scannedNames(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("../rest/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, path := range files {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range regexp.MustCompile(`(?m)^\s*case ("[A-Za-z]+"(?:, "[A-Za-z]+")*):`).FindAllStringSubmatch(string(raw), -1) {
+			for name := range strings.SplitSeq(line[1], ", ") {
+				found[strings.Trim(name, `"`)] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
 
 // places are the ways to every member and element.
 func places(v any, way []string) (out [][]string) {

@@ -73,5 +73,5 @@ var Codes = map[string]Code{
 	"outcome_unknown":       {http.StatusServiceUnavailable, "it may have been stored: repeat it with the same Idempotency-Key"},
 	"live_view_unavailable": {http.StatusServiceUnavailable, "what workers run right now cannot be read: Redis is gone, or the worker does not answer"},
 	"backfill_incomplete":   {http.StatusServiceUnavailable, "some slots were made and no more; the detail says where to go on"},
-	"no_worker":             {http.StatusServiceUnavailable, "no worker made the test in time"},
+	"no_worker":             {http.StatusServiceUnavailable, "no worker knows how to make the test, or none made it in time"},
 }

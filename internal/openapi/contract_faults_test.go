@@ -149,6 +149,8 @@ func stopping(t *testing.T, c *contract) {
 
 func noWorker(t *testing.T, c *contract) {
 	f := newFaulty(t, c, nil)
+	f.vars["app"] = f.newApp("shop").ID
+	f.ask("testCallback").do().code("no_worker") // none ever registered
 	f.probed()
 	f.svc.StopWaiting() // nobody waits the half minute
 	f.ask("testCallback").do().code("no_worker")

@@ -176,6 +176,9 @@ func taskProblems(w *world) {
 	w.ask("retryTask").id(waiting).send(`{"payload":1}`).do().code("task_not_final")
 	w.ask("retryTask").id(done).send(`{"payload":1}`).do().code("task_succeeded")
 	w.ask("retryTask").id(done).send(`{"payload":` + big + `,"force":true}`).do().code("payload_too_large")
+	if got := w.ask("getTaskLog").id(waiting).do().want(200); got.Header.Get("Content-Type") != plainText || len(got.body) > 0 {
+		w.t.Errorf("the log of a task that never ran: %q, %q", got.Header.Get("Content-Type"), got.body)
+	}
 	w.ask("runTaskNow").id(done).do().code("not_waiting")
 	w.ask("abandonTask").id(done).do().code("not_a_zombie")
 	running := apiv1.ID(0)

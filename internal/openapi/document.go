@@ -154,7 +154,6 @@ var headerTexts = headers{
 var groups = []tag{
 	{"Tasks", "Units of work: submit, look, cancel, retry. A task is stored durably before it is answered."},
 	{"Schedules", "Rules that make tasks: expressions of cron, intervals and single instants."},
-	{"Limit keys", "What holds for the tasks of an app that carry the same limitKey."},
 	{"Queues", "Where tasks wait. All apps share them; a queue is made by its first task."},
 	{"Limit keys", "Limits that tasks of an app share which carry the same `limitKey`."},
 	{"Bulk operations", "Changes of many tasks at once, in the background."},

@@ -84,6 +84,9 @@ type AppCreate struct {
 	Name        string `json:"name"`
 	CallbackURL string `json:"callbackUrl,omitempty"`
 	Weight      int    `json:"weight,omitempty"` // default 1
+	Paused      bool   `json:"paused,omitempty"` // start nothing of it until that is changed
+	// KeepDeliveries keeps callbacks that succeed at once for inspection too.
+	KeepDeliveries bool `json:"keepDeliveries,omitempty"`
 	// Limits bound what of the app may run. Default none.
 	Limits *Limits `json:"limits,omitempty"`
 
@@ -106,6 +109,8 @@ type AppPatch struct {
 	Paused      *bool   `json:"paused,omitempty"`
 	Disabled    *bool   `json:"disabled,omitempty"`
 	Limits      *Limits `json:"limits,omitempty"` // replaces them all; {} takes them away
+	// KeepDeliveries keeps callbacks that succeed at once for inspection too.
+	KeepDeliveries *bool `json:"keepDeliveries,omitempty"`
 
 	Step                *int    `json:"step,omitempty"`
 	RetryTotal          *int    `json:"retryTotal,omitempty"`
