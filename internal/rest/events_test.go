@@ -194,6 +194,9 @@ type live struct {
 	url   string
 	redis *redisembed.Server
 	close func() // what a process does first when it ends
+
+	hub    *events.Hub
+	writer *events.Writer
 }
 
 // newLive serves a world's store over a Redis: the embedded one, and the real one where there is one.
@@ -258,7 +261,8 @@ func (l *live) serve(url string) {
 	}})
 	l.svc.Close(context.Background()) // that of the world is replaced
 	l.svc = control.New(control.Options{Store: l.store, Ringer: l.bells, Clock: l.store.Clock(), Signals: client, Checks: checks, Secrets: box, Logger: log, Events: hub, Tickets: client})
-	l.api = rest.New(rest.Options{Service: l.svc, Logger: log})
+	l.hub, l.writer = hub, writer
+	l.api = rest.New(rest.Options{Service: l.svc, Logger: log, Recheck: 200 * time.Millisecond, WriteWithin: 2 * time.Second})
 	srv := httptest.NewServer(l.api)
 	l.url, l.close = srv.URL, l.svc.StopWaiting
 	t.Cleanup(func() { l.svc.StopWaiting(); srv.Close(); l.svc.Close(context.Background()) })
