@@ -244,7 +244,7 @@ func inputOf(s apiv1.Schedule) apiv1.ScheduleInput {
 	in.Task = apiv1.Submit{Kind: t.Kind, Queue: t.Queue, Payload: t.Payload, Priority: t.Priority, TimeoutMs: &t.TimeoutMs, Labels: t.Labels,
 		Retry:          &apiv1.Retry{Policy: r.Policy, BaseMs: &r.BaseMs, CapMs: &r.CapMs, Jitter: &r.Jitter, Max: &most, DelaysMs: r.DelaysMs},
 		UniqueWindowMs: t.UniqueWindowMs}
-	for _, x := range []struct{ from, to *string }{{t.UniqueKey, &in.Task.UniqueKey}, {t.UniqueScope, &in.Task.UniqueScope}, {t.UniqueOnConflict, &in.Task.UniqueOnConflict}, {t.CompletionURL, &in.Task.CompletionURL}} {
+	for _, x := range []struct{ from, to *string }{{t.UniqueKey, &in.Task.UniqueKey}, {t.UniqueScope, &in.Task.UniqueScope}, {t.UniqueOnConflict, &in.Task.UniqueOnConflict}, {t.LimitKey, &in.Task.LimitKey}, {t.CompletionURL, &in.Task.CompletionURL}} {
 		if x.from != nil {
 			*x.to = *x.from
 		}

@@ -39,9 +39,12 @@ func (s *scheduleCommands) printSchedule(x apiv1.Schedule) {
 	if t.TimeoutMs < 0 {
 		timeout = "none"
 	}
-	unique := ""
+	unique, limitKey := "", ""
 	if t.UniqueKey != nil {
 		unique = *t.UniqueKey + ", " + *t.UniqueScope + ", " + *t.UniqueOnConflict
+	}
+	if t.LimitKey != nil {
+		limitKey = *t.LimitKey
 	}
 	s.fields([][2]string{
 		{"id", fmt.Sprintf("%s, version %d", x.ID, x.Version)}, {"name", x.Name}, {"state", scheduleState(x)}, {"next", s.whenFull(x.NextAt)},
@@ -50,7 +53,7 @@ func (s *scheduleCommands) printSchedule(x apiv1.Schedule) {
 		{"start", s.whenFull(x.StartAt)}, {"end", s.whenFull(x.EndAt)}, {"failures", failures}, {"labels", labelText(x.Labels)}, {"app", x.App},
 		{"created", s.whenFull(x.CreatedAt)}, {"updated", s.whenFull(x.UpdatedAt)},
 		{"task", strings.Join([]string{t.Kind, t.Queue, t.Priority}, ", ")}, {"timeout", timeout},
-		{"retries", fmt.Sprintf("%d, %s", t.Retry.Max, t.Retry.Policy)}, {"unique key", unique}, {"task labels", labelText(t.Labels)},
+		{"retries", fmt.Sprintf("%d, %s", t.Retry.Max, t.Retry.Policy)}, {"unique key", unique}, {"limit key", limitKey}, {"task labels", labelText(t.Labels)},
 		{"payload", shorten(string(t.Payload), 2000)},
 	})
 }

@@ -10,7 +10,7 @@ import (
 const nightly = `{"id":"16","app":"a","version":3,"name":"nightly","description":"At 02:30, Europe/Berlin","spec":{"cron":"30 2 * * *","dialect":"auto"},"zone":"Europe/Berlin","dstGap":"shift","dstOverlap":"first",` +
 	`"misfire":{"policy":"once","maxAgeMs":3600000},"overlap":"skip","jitterMs":0,"startAt":null,"endAt":null,"maxConsecutiveFailures":3,"consecutiveFailures":1,"paused":false,"pausedReason":null,"nextAt":"2027-01-02T01:30:00.000Z",` +
 	`"labels":{"team":"x"},"createdAt":"2026-01-02T03:04:05.678Z","updatedAt":"2026-01-02T03:04:05.678Z","task":{"kind":"http","queue":"default","priority":"normal","timeoutMs":60000,` +
-	`"retry":{"policy":"exponential","baseMs":1000,"capMs":3600000,"jitter":0.2,"max":3},"uniqueKey":"u","uniqueScope":"until_finished","uniqueWindowMs":null,"uniqueOnConflict":"reject","labels":{},"payload":{"url": "http://x/{{slot}}"}}}`
+	`"retry":{"policy":"exponential","baseMs":1000,"capMs":3600000,"jitter":0.2,"max":3},"uniqueKey":"u","uniqueScope":"until_finished","uniqueWindowMs":null,"uniqueOnConflict":"reject","limitKey":"customer-7","labels":{},"payload":{"url": "http://x/{{slot}}"}}}`
 
 func TestCreateSendsWhatItWasTold(t *testing.T) {
 	f := newFake(t,
@@ -40,7 +40,7 @@ func TestCreateSendsWhatItWasTold(t *testing.T) {
 
 func TestEditChangesWhatTheFlagsName(t *testing.T) {
 	unchanged := `"zone":"Europe/Berlin","dstGap":"shift","dstOverlap":"first","misfire":{"policy":"once","maxAgeMs":3600000},`
-	work := `"task":{"kind":"http","queue":"default","priority":"normal","timeoutMs":60000,"retry":{"policy":"exponential","baseMs":1000,"capMs":3600000,"jitter":0.2,"max":3},"uniqueKey":"u","uniqueScope":"until_finished","uniqueOnConflict":"reject","payload":{"url": "http://x/{{slot}}"}}}`
+	work := `"task":{"kind":"http","queue":"default","priority":"normal","timeoutMs":60000,"retry":{"policy":"exponential","baseMs":1000,"capMs":3600000,"jitter":0.2,"max":3},"uniqueKey":"u","uniqueScope":"until_finished","uniqueOnConflict":"reject","limitKey":"customer-7","payload":{"url": "http://x/{{slot}}"}}}`
 	f := newFake(t,
 		exchange{want: "GET /v1/schedules?limit=2&name=nightly", answer: `{"items":[` + nightly + `]}`},
 		exchange{want: "GET /v1/schedules/16", answer: nightly},
@@ -67,7 +67,7 @@ func TestSchedulesAreShown(t *testing.T) {
 		exchange{want: "GET /v1/schedules/16/preview?count=3", answer: `{"description":"d","fires":[]}`})
 	run(t, f.url, "", "schedules").expect(t, ExitOK, "ID  NAME", "active", "paused (failures)", "ended", "more: add --cursor abc")
 	run(t, f.url, "", "schedules", "list", "--app=system", "--paused=true", "--limit=5").expect(t, ExitOK)
-	run(t, f.url, "", "schedules", "get", "16").expect(t, ExitOK, "spec:        30 2 * * * (auto)", "clock change: gap shift, overlap first", "failures:    1 in a row, paused at 3", `payload:     {"url": "http://x/{{slot}}"}`, "unique key:  u, until_finished, reject")
+	run(t, f.url, "", "schedules", "get", "16").expect(t, ExitOK, "spec:        30 2 * * * (auto)", "clock change: gap shift, overlap first", "failures:    1 in a row, paused at 3", `payload:     {"url": "http://x/{{slot}}"}`, "unique key:  u, until_finished, reject", "limit key:   customer-7")
 	run(t, f.url, "", "schedules", "get", "16", "-o=json").expect(t, ExitOK, nightly+"\n")
 	r := run(t, f.url, "", "schedules", "slots", "16", "--outcome=fired")
 	r.expect(t, ExitOK, "backfill 17", "(1001)", "more: add --cursor abc")

@@ -30,7 +30,7 @@ func scheduleOf(s *control.Schedule) apiv1.Schedule {
 func scheduleTaskOf(t *schedule.Template) apiv1.ScheduleTask {
 	head := &t.Head
 	out := apiv1.ScheduleTask{Kind: t.Kind, Queue: t.Queue, Priority: t.Priority.String(), TimeoutMs: int64(t.TimeoutMs),
-		Retry: retryOf(head.RetryPolicy()), Labels: head.Labels, CompletionURL: optional(head.CompletionURL), Payload: t.Payload}
+		Retry: retryOf(head.RetryPolicy()), LimitKey: optional(head.LimitKey), Labels: head.Labels, CompletionURL: optional(head.CompletionURL), Payload: t.Payload}
 	if head.UniqueKey != "" {
 		out.UniqueKey = optional(head.UniqueKey)
 		out.UniqueScope = optional(control.UniqueScopeName(head.UniqueScope))

@@ -54,7 +54,7 @@ func TestScheduleDefaultsAreShown(t *testing.T) {
 			"misfire": `{"policy":"once","maxAgeMs":3600000}`, "overlap": `"allow"`, "jitterMs": `0`, "startAt": `null`, "endAt": `null`,
 			"maxConsecutiveFailures": `0`, "consecutiveFailures": `0`, "paused": `false`, "pausedReason": `null`, "labels": `{}`,
 			"task": `{"kind":"echo","queue":"default","priority":"normal","timeoutMs":60000,"retry":{"policy":"exponential","baseMs":1000,"capMs":3600000,"jitter":0.2,"max":3},` +
-				`"uniqueKey":null,"uniqueScope":null,"uniqueWindowMs":null,"uniqueOnConflict":null,"labels":{},"completionUrl":null,"payload":null}`,
+				`"uniqueKey":null,"uniqueScope":null,"uniqueWindowMs":null,"uniqueOnConflict":null,"limitKey":null,"labels":{},"completionUrl":null,"payload":null}`,
 		} {
 			if string(got[name]) != want {
 				t.Errorf("%s is %s, want %s", name, got[name], want)
@@ -76,7 +76,7 @@ func TestEveryFieldOfAScheduleIsKept(t *testing.T) {
 	body := `{"name":"ä full one","spec":{"cron":"0 30 2 ? * MON","dialect":"quartz"},"zone":"Europe/Berlin","dstGap":"skip","dstOverlap":"both","misfire":{"policy":"all","maxAgeMs":5},
 	 "overlap":"queue","jitterMs":86400000,"startAt":"2030-01-01T00:00:00+01:00","endAt":"2040-01-01T00:00:00Z","maxConsecutiveFailures":1000,"paused":true,"labels":{"team":"a"},
 	 "task":{"kind":"echo","queue":"q","priority":"high","timeoutMs":-1,"retry":{"policy":"list","delaysMs":[1,2],"max":7},"uniqueKey":"u","uniqueScope":"window","uniqueWindowMs":9,
-	 "uniqueOnConflict":"keep","labels":{"k":"v"},"completionUrl":"https://example.org/done","payload":` + payload + `}}`
+	 "uniqueOnConflict":"keep","limitKey":"customer-7","labels":{"k":"v"},"completionUrl":"https://example.org/done","payload":` + payload + `}}`
 	a := w.do("POST", "/v1/schedules", body).want(201)
 	if !contains(a.Body.Bytes(), `"payload":`+payload) {
 		t.Errorf("the payload was touched: %s", a.Body)
@@ -89,7 +89,7 @@ func TestEveryFieldOfAScheduleIsKept(t *testing.T) {
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt}
 	window := int64(9)
 	want.Task = apiv1.ScheduleTask{Kind: "echo", Queue: "q", Priority: "high", TimeoutMs: -1, Retry: apiv1.RetryInForce{Policy: "list", BaseMs: 1000, CapMs: 3600000, Max: 7, DelaysMs: []int64{1, 2}},
-		UniqueKey: p("u"), UniqueScope: p("window"), UniqueWindowMs: &window, UniqueOnConflict: p("keep"), Labels: map[string]string{"k": "v"}, CompletionURL: p("https://example.org/done"), Payload: s.Task.Payload}
+		UniqueKey: p("u"), UniqueScope: p("window"), UniqueWindowMs: &window, UniqueOnConflict: p("keep"), LimitKey: p("customer-7"), Labels: map[string]string{"k": "v"}, CompletionURL: p("https://example.org/done"), Payload: s.Task.Payload}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("%+v\nwant\n%+v", s, want)
 	}

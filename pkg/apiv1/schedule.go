@@ -127,6 +127,7 @@ type ScheduleTask struct {
 	UniqueScope      *string           `json:"uniqueScope"`      // null without UniqueKey
 	UniqueWindowMs   *int64            `json:"uniqueWindowMs"`   // null but with scope window
 	UniqueOnConflict *string           `json:"uniqueOnConflict"` // null without UniqueKey
+	LimitKey         *string           `json:"limitKey"`         // the tasks share the limits of this key of their app; null: none
 	Labels           map[string]string `json:"labels"`
 	CompletionURL    *string           `json:"completionUrl"`
 	Payload          json.RawMessage   `json:"payload"` // with its templates, byte for byte
