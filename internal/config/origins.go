@@ -20,6 +20,9 @@ func parseOrigins(to *[]string, text string) error {
 		if o != "*" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host || strings.Contains(o, "*")) {
 			return errOrigin
 		}
+		if u != nil { // browsers leave the usual port out
+			o = strings.TrimSuffix(o, map[string]string{"http": ":80", "https": ":443"}[u.Scheme])
+		}
 		out = append(out, o)
 	}
 	for _, o := range out {

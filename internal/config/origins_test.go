@@ -8,7 +8,7 @@ import (
 func TestParseOrigins(t *testing.T) {
 	for text, want := range map[string][]string{
 		"": nil, "https://a.example": {"https://a.example"}, " https://A.example:8443 , http://localhost:3000 ": {"https://a.example:8443", "http://localhost:3000"},
-		"*": {"*"}, "http://[::1]:80": {"http://[::1]:80"},
+		"*": {"*"}, "http://[::1]:80": {"http://[::1]"}, "https://a.example:443,http://a.example:443": {"https://a.example", "http://a.example:443"},
 	} {
 		var got []string
 		if err := parseOrigins(&got, text); err != nil || !slices.Equal(got, want) {

@@ -2,8 +2,6 @@ package control
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -46,23 +44,6 @@ func document(v any) []byte {
 		return nil // of maps and plain values it never is
 	}
 	return b
-}
-
-// appDocument is what can be set of an app. Secrets are not among it.
-func appDocument(a task.App) []byte {
-	return document(map[string]any{"name": a.Name, "callbackUrl": a.CallbackURL, "weight": a.Weight, "paused": a.Paused, "disabled": a.Disabled, "keepDeliveries": a.KeepDeliveries, "limits": a.Limits,
-		"surface": a.Legacy.Surface, "step": a.Legacy.Step, "retryTotal": a.Legacy.RetryTotal, "remark": a.Legacy.Remark,
-		"callbackHeaderStyle": a.Legacy.HeaderStyle, "signatureMode": a.Legacy.SignatureMode})
-}
-
-// scheduleDocument is a schedule's definition. Of the payload, which may hold anything, it has the size and the hash.
-func scheduleDocument(row schedule.Row) []byte {
-	out := map[string]any{"name": row.Name, "paused": row.Pause != schedule.NotPaused, "version": row.Version}
-	if d, err := schedule.DecodeDefinition(row.Definition); err == nil {
-		sum := sha256.Sum256(d.Task.Payload)
-		out["definition"], out["payloadBytes"], out["payloadSha256"] = d, len(d.Task.Payload), hex.EncodeToString(sum[:])
-	}
-	return document(out)
 }
 
 // changes puts what a schedule was and becomes into the entry of the context.

@@ -182,11 +182,6 @@ func (s *Service) changeKey(ctx context.Context, p Principal, action, key string
 	return l, nil
 }
 
-// limitsDocument is what is set of a limit as the audit trail shows it.
-func limitsDocument(l task.Limits, paused bool) []byte {
-	return document(map[string]any{"concurrency": l.Concurrency, "rateTasks": l.RateTasks, "ratePerMs": l.RatePerMs, "rateBurst": l.RateBurst, "paused": paused})
-}
-
 // lately is for how long after the last start a rate still counts as what a task waits for, in ns.
 const lately = 250_000_000
 

@@ -7,7 +7,7 @@ import (
 )
 
 // corsHeaders are what scripts of other origins may read of an answer beside what they may read of any.
-const corsHeaders = "ETag, Idempotent-Replayed, Location, Retry-After, X-Request-Id"
+const corsHeaders = "ETag, Idempotent-Replayed, Location, Retry-After, Taskweir-Attempt, Taskweir-Log-From, X-Request-Id"
 
 // corsRequest are the headers that they may send.
 const corsRequest = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"

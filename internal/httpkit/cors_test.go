@@ -84,7 +84,7 @@ func TestCORS(t *testing.T) {
 					t.Errorf("%s may not be used", x.wants)
 				}
 			default:
-				for _, need := range []string{"ETag", "Retry-After", "Idempotent-Replayed"} {
+				for _, need := range []string{"ETag", "Retry-After", "Idempotent-Replayed", "Taskweir-Log-From", "Taskweir-Attempt"} {
 					if !strings.Contains(h.Get("Access-Control-Expose-Headers"), need) {
 						t.Errorf("%s may not be read", need)
 					}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -100,5 +101,29 @@ func TestEveryFieldOfAScheduleIsDocumented(t *testing.T) {
 				t.Errorf("docs/schedules.md does not name %s of %T", name, v)
 			}
 		}
+	}
+}
+
+// The reference names every action of the audit trail, as the source of internal/control does.
+func TestEveryAuditActionIsDocumented(t *testing.T) {
+	text := reference(t)
+	files, err := filepath.Glob("../control/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, path := range files {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"((?:task|queue|limit_key|kind|worker|schedule|app|key|bulk)\.[a-z_]+)"`).FindAllStringSubmatch(string(raw), -1) {
+			if n++; !strings.Contains(text, "`"+m[1]+"`") {
+				t.Errorf("docs/api.md does not name the action %s (%s)", m[1], path)
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d actions were found", n)
 	}
 }

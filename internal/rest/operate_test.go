@@ -115,9 +115,13 @@ func TestEveryChangeIsAudited(t *testing.T) {
 			{shop, "POST", "/v1/schedules/{sch}/skip-next", "", "schedule.skip_next", "{sch}", "null", `"slot":"`},
 			{shop, "POST", "/v1/schedules/{sch}/trigger", "", "schedule.trigger", "{sch}", "null", `"outcome":"fired"`},
 			{shop, "PUT", "/v1/schedules/{sch}", `{"name":"t","spec":{"everyMs":86400000},"task":{"kind":"echo"}}`, "schedule.replace", "{sch}", `"name":"s"`, `"name":"t"`},
+			{shop, "PUT", "/v1/schedules/{sch}", `{"name":"t","spec":{"everyMs":60000},"misfire":{"policy":"skip"},"task":{"kind":"echo","priority":"low","payload":"payload-that-is-private"}}`, "schedule.replace", "{sch}",
+				`"spec":{"everyMs":86400000}`, `"misfire":{"maxAgeMs":3600000,"policy":"skip"},"overlap":"allow","spec":{`},
 			{shop, "DELETE", "/v1/schedules/{sch}", "", "schedule.delete", "{sch}", `"name":"t"`, "null"},
 			{shop, "PATCH", "/v1/apps/{app}", `{"weight":2}`, "", "", "", ""}, // scope too small
 			{w, "PATCH", "/v1/apps/{app}", `{"weight":7}`, "app.update", "{app}", `"weight":1`, `"weight":7`},
+			{w, "PATCH", "/v1/apps/{app}", `{"limits":{"concurrency":3}}`, "app.update", "{app}", `"limits":{}`, `"limits":{"concurrency":3}`},
+			{shop, "PUT", "/v1/queues/default", `{"limits":{"rate":{"tasks":5,"perMs":100,"burst":2}},"paused":true}`, "queue.update", "default", "null", `{"limits":{"rate":{"burst":2,"perMs":100,"tasks":5}},"paused":true}`},
 			{w, "PATCH", "/v1/apps/{app}", `{"weight":0}`, "", "", "", ""},
 			{w, "POST", "/v1/apps/{app}/secret?overlapMs=5", "", "app.rotate_secret", "{app}", "null", `{"overlapMs":5}`},
 			{w, "DELETE", "/v1/apps/{app}/keys/" + k.ID.String(), "", "key.revoke", k.ID.String(), `"app":"` + app, "null"},
