@@ -27,7 +27,9 @@ func (c *Config) Source(key string) string {
 }
 
 // IsSet reports whether a flag, the environment or the file named the setting: neither a default nor what a standalone left.
-func (c *Config) IsSet(key string) bool { return c.origins[key].text != "" && c.origins[key].source != fromDefault }
+func (c *Config) IsSet(key string) bool {
+	return c.origins[key].text != "" && c.origins[key].source != fromDefault
+}
 
 // Show lists the settings of the role with their values and sources, secrets redacted.
 func (c *Config) Show() []Shown {
