@@ -38,7 +38,7 @@ func (a *App) listen(into *net.Listener, addr, key string) error {
 // startAPI starts the use cases and serves them.
 func (a *App) startAPI(ctx context.Context) error {
 	a.service = control.New(control.Options{
-		Store: a.controlStore(), Ringer: a.ringer, Clock: a.clock, Signals: a.redis, Lanes: a.table, Checks: checks(), Secrets: a.box,
+		Store: a.controlStore(), Ringer: a.ringer, Clock: a.clock, Signals: a.redis, Checks: checks(), Secrets: a.box,
 		Events: a.hub(), Tickets: a.redis,
 		BrokerReachable: a.brokerReachable, OpenRegistration: onLoopback(a.apiListener.Addr()), Logger: a.log, Tracer: a.submitTracer(),
 	})

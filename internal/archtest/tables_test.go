@@ -158,7 +158,6 @@ var wallClock = map[string]string{
 	"internal/cli/top.go":                  "how long two looks are apart",
 	"internal/control/legacy.go":           "age of a remembered signer",
 	"internal/control/principal.go":        "age of a cached credential",
-	"internal/control/tables.go":           "age of a cached table",
 	"internal/control/streams.go":          "how often a second workers are asked",
 	"internal/control/events.go":           "when a stream looks again",
 	"internal/control/output.go":           "when a log is looked at again",

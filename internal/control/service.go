@@ -22,8 +22,6 @@ type Options struct {
 	Clock  Clock  // required: the database's clock
 	// Signals is the way to workers and the live view. nil: there is none, workers hear of everything at their next beat.
 	Signals Signals
-	// Lanes is the table of lanes that others keep fresh; nil: the service reads its own, once a second.
-	Lanes LaneTable
 	// Checks names the built-in kinds and how the payload of each is checked at submit (nil: anything goes). The fields of
 	// what they answer are paths within the payload.
 	Checks map[string]func(payload []byte) []task.FieldError
@@ -40,11 +38,6 @@ type Options struct {
 	Tracer  Tracer // nil: submits are not traced
 }
 
-// LaneTable looks lanes up as read lately.
-type LaneTable interface {
-	Lane(id int32) (task.Lane, bool)
-}
-
 // Service is the use cases. Its methods may be called at once from many goroutines. Errors are *task.Error wherever a
 // client can do something about them; anything else is an internal fault.
 type Service struct {
@@ -53,7 +46,6 @@ type Service struct {
 	ringer    Ringer
 	clock     Clock
 	signals   Signals
-	table     LaneTable
 	checks    map[string]func([]byte) []task.FieldError
 	secrets   Secrets
 	broker    func() bool
@@ -76,7 +68,7 @@ type Service struct {
 
 // New makes a service and starts its flusher and its poller; it does no I/O. Close ends them.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, schedules: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, table: o.Lanes, checks: o.Checks,
+	s := &Service{store: o.Store, schedules: o.Store, ringer: o.Ringer, clock: o.Clock, signals: o.Signals, checks: o.Checks,
 		secrets: o.Secrets, broker: o.BrokerReachable, log: o.Logger, tracer: o.Tracer, openRegistration: o.OpenRegistration}
 	if s.log == nil {
 		s.log = slog.Default()

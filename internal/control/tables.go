@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -76,14 +75,10 @@ func (t *kindTable) declare(ctx context.Context, name string) error {
 	return t.load(ctx)
 }
 
-// laneTable knows the ids of lanes, which never change, and for verdicts their pause, read again each second.
+// laneTable knows the ids of lanes, which never change.
 type laneTable struct {
 	store Store
 	ids   sync.Map // laneName → int32
-
-	mu    sync.Mutex
-	lanes map[int32]task.Lane
-	at    time.Time
 }
 
 type laneName struct {
@@ -101,21 +96,4 @@ func (t *laneTable) id(ctx context.Context, queue string, p task.Priority) (int3
 	}
 	t.ids.Store(laneName{queue, p}, lane.ID)
 	return lane.ID, nil
-}
-
-func (t *laneTable) lane(ctx context.Context, id int32) (task.Lane, bool, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, ok := t.lanes[id]; !ok || time.Since(t.at) > time.Second {
-		list, err := t.store.Lanes(ctx)
-		if err != nil {
-			return task.Lane{}, false, err
-		}
-		t.lanes, t.at = make(map[int32]task.Lane, len(list)), time.Now()
-		for _, l := range list {
-			t.lanes[l.ID] = l
-		}
-	}
-	l, ok := t.lanes[id]
-	return l, ok, nil
 }

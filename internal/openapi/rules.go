@@ -82,11 +82,6 @@ func each(rs ...rule) rule {
 	}
 }
 
-// says replaces the comment where the source has none or another reader in mind.
-func says(text string) rule {
-	return func(_ *builder, m *member) { m.schema.Description = text }
-}
-
 var (
 	null rule = func(_ *builder, m *member) { m.nullable = true }
 	// always is never null, and always there.
