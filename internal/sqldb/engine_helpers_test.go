@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"testing"
 
 	"github.com/taskweir/taskweir/internal/sqldb"
@@ -193,4 +194,20 @@ func want[T comparable](t testing.TB, what string, got, want T) {
 	if got != want {
 		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
+}
+
+// testsOwn begins a statement that only the tests say.
+const testsOwn = "/* tests */"
+
+// inAnHour is how far off the expiry is of tasks that letExpire ends: nothing that a busy machine does takes as long.
+const inAnHour = 3_600_000
+
+// letExpire brings the hour forward at which the tasks expire that were submitted to expire within [from, to]: now they have expired.
+// It gives the new from.
+func (w *world) letExpire(from, to int64) int64 {
+	w.t.Helper()
+	by := to - w.now() + 1
+	w.must(w.s.Exec(w.ctx, fmt.Sprintf("%s UPDATE tasks SET expires_at=expires_at-%d WHERE expires_at BETWEEN %d AND %d", testsOwn, by, from, to)))
+	w.must(w.s.Exec(w.ctx, fmt.Sprintf("%s UPDATE bells SET due_at=due_at-%d WHERE kind=1 AND due_at BETWEEN %d AND %d", testsOwn, by, from, to)))
+	return from - by
 }

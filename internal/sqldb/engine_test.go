@@ -370,7 +370,7 @@ func TestReleaseDecidesByCause(t *testing.T) {
 
 func TestExpireEndsWhatWaits(t *testing.T) {
 	eachWorld(t, func(w *world) {
-		at := w.now() + 120
+		at := w.now() + inAnHour
 		f := func(_ int, sub *task.Submission, _ *task.BodyHead) { sub.ExpiresAt = at }
 		c := w.running(2, f)
 		ids, bells := w.submit(120, f)
@@ -380,9 +380,7 @@ func TestExpireEndsWhatWaits(t *testing.T) {
 		if n != 0 || more {
 			t.Fatalf("expired early: %d %v", n, more)
 		}
-		for w.now() < at {
-			time.Sleep(5 * time.Millisecond)
-		}
+		w.letExpire(at, at)
 		late := w.claim(5, bellIDs(bells)...)
 		want(t, "won after the expiry", len(late.Tasks), 0)
 		n, more, err = w.s.Expire(w.ctx, shard, 2)

@@ -139,7 +139,7 @@ func fill(w *world, rows int) {
 func everyStatement(w *world, n int) {
 	w.t.Helper()
 	w.worker = w.newWorker()
-	at := w.now() + 40
+	at := w.now() + inAnHour
 	extras := func(i int, sub *task.Submission, head *task.BodyHead) {
 		head.UniqueKey, head.UniqueScope, head.UniqueWindowMs = fmt.Sprint(n, " ", sub.ID), task.UniqueScope(1+i%4), 1
 		head.Retry = &task.RetryPolicy{Policy: "fixed", BaseMs: 1, CapMs: 1, Max: 1}
@@ -187,9 +187,7 @@ func everyStatement(w *world, n int) {
 	w.must2(w.s.Abandon(w.ctx, 1, one.Tasks[0].ID))
 	w.must2(w.s.Reopen(w.ctx, 1, one.Tasks[0].ID, true))
 	w.must2(w.s.RunNow(w.ctx, 1, one.Tasks[0].ID))
-	for w.now() < at+10 {
-		time.Sleep(2 * time.Millisecond)
-	}
+	at = w.letExpire(at, at+4)
 	ended := 0
 	for more := true; more; {
 		k, m, err := w.s.Expire(w.ctx, task.ShardOf(w.lane.ID), 10)
