@@ -10,8 +10,11 @@ import (
 // An entry of the stream is a version byte, a byte of flags and changes, each as small as it can be: what is like the one
 // before it is left out. 5,000 tasks a second for ten minutes have to fit into a Redis that others use too.
 const (
-	entryVersion = 1
+	entryVersion = 2
 	flagMissed   = 1 << 0 // changes may be missing before those of this entry
+	flagLast     = 1 << 1 // its writer ends: nothing is missing when no further one comes
+	stampAt      = 2      // where the stamp begins
+	headBytes    = stampAt + stampBytes
 
 	sameKind   = 1 << 3 // app, lane and kind are those of the change before
 	sameWorker = 1 << 4
@@ -24,13 +27,39 @@ const (
 
 var errEntry = errors.New("events: not an entry")
 
-// appendHead begins an entry.
+// appendHead begins an entry. Its stamp is put in when it is written.
 func appendHead(b []byte, missed bool) []byte {
 	flags := byte(0)
 	if missed {
 		flags = flagMissed
 	}
-	return append(b, entryVersion, flags)
+	return append(b, entryVersion, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// stampBytes is the size of a stamp: a writer's number and that of its entry.
+const stampBytes = 8 + 4
+
+// stamp says who wrote an entry, and the how manieth of its it is. So a reader finds out when one is missing, or no more come.
+type stamp struct {
+	writer uint64 // random, of a process's life; 0: nobody's
+	n      uint32
+	last   bool
+}
+
+func (s stamp) put(entry []byte) {
+	binary.BigEndian.PutUint64(entry[stampAt:], s.writer)
+	binary.BigEndian.PutUint32(entry[stampAt+8:], s.n)
+	if s.last {
+		entry[1] |= flagLast
+	}
+}
+
+// stampOf reads the stamp of an entry; ok is false when it is none.
+func stampOf(entry []byte) (s stamp, ok bool) {
+	if len(entry) < headBytes || entry[0] != entryVersion {
+		return s, false
+	}
+	return stamp{binary.BigEndian.Uint64(entry[stampAt:]), binary.BigEndian.Uint32(entry[stampAt+8:]), entry[1]&flagLast != 0}, true
 }
 
 // appendChange appends a change after last, which is the zero Change at the start of an entry.
@@ -78,11 +107,11 @@ func appendText(b []byte, s string) []byte {
 
 // decode reads an entry. It fails on what is none, and on what a later version wrote.
 func decode(b []byte) (missed bool, out []task.Change, err error) {
-	if len(b) < 2 || b[0] != entryVersion {
+	if len(b) < headBytes || b[0] != entryVersion {
 		return false, nil, errEntry
 	}
 	missed = b[1]&flagMissed != 0
-	r := reader{b: b[2:]}
+	r := reader{b: b[headBytes:]}
 	var last task.Change
 	for len(r.b) > 0 {
 		c := r.change(&last)

@@ -62,6 +62,7 @@ func FuzzEntry(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add([]byte{entryVersion, 0, 1})
+	f.Add(append(appendHead(nil, false), 1))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		missed, list, err := decode(raw)
 		if err != nil {

@@ -13,5 +13,8 @@
 //
 // Wherever events may be missing, there is a reset in their place: "read anew what you need". The key's value names the
 // stream's generation and is part of every id, so that a stream that was emptied, or not written for a while, cannot be taken
-// for its continuation. What no reset tells: a process that is killed takes the events of its last 50 ms with it.
+// for its continuation. Writers number their entries, give a sign of life every two seconds and a last word at their end: a gap is a
+// reset, and so is a writer who falls silent, for a process that is killed takes the events of its last 50 ms with it. Whoever was not
+// connected then finds it in the past that is read to it. What no reset tells is left to chance twice: the killed writer had told
+// nothing since what the client saw last, and nobody listened in the six seconds after; or it was killed before its first sign of life.
 package events

@@ -118,13 +118,18 @@ type hubReader struct {
 
 	joined   time.Time
 	settleAt time.Time // zero: everybody writes
+	heard    heard
+	began    time.Time
 	resetAt  time.Time
 }
 
 // start makes a reader. Its error means that Redis is gone.
 func (h *Hub) start(ctx context.Context) (*hubReader, error) {
-	r := &hubReader{h: h, log: h.o.Logger}
+	r := &hubReader{h: h, log: h.o.Logger, heard: heard{}, began: time.Now()}
 	if err := r.join(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.seed(ctx); err != nil {
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -148,6 +153,32 @@ func (r *hubReader) join(ctx context.Context) error {
 	r.h.mu.Lock()
 	r.generation, r.cursor, r.broken = generation, last, false
 	r.h.mu.Unlock()
+	return nil
+}
+
+// seed learns who wrote lately: whoever of them is dead now would else not be missed.
+func (r *hubReader) seed(ctx context.Context) error {
+	end, at, now := r.cursor, EntryID{}, r.ms()
+	if back := uint64(silentAfter.Milliseconds()); end.Ms > back {
+		at.Ms = end.Ms - back
+	}
+	for range seedPages {
+		if !after(end, at) {
+			break
+		}
+		_, entries, err := r.h.o.Source.Read(ctx, at, pageMost)
+		if err != nil {
+			return err
+		}
+		for i := range entries {
+			if at = entries[i].ID; !after(at, end) {
+				r.heard.note(&entries[i], now)
+			}
+		}
+		if len(entries) < pageMost {
+			break
+		}
+	}
 	return nil
 }
 
@@ -210,7 +241,13 @@ func (r *hubReader) round(now time.Time) {
 			r.deal(ctx, entries)
 		}
 	}
+	if r.heard.silent(r.ms()) {
+		r.resetAll()
+	}
 }
+
+// ms is the time by which silence is measured, which no clock's jump changes.
+func (r *hubReader) ms() int64 { return time.Since(r.began).Milliseconds() }
 
 func (r *hubReader) fail(err error) {
 	if r.ctx.Err() != nil {
@@ -234,6 +271,7 @@ func (r *hubReader) mend(ctx context.Context) {
 			return
 		}
 		if there {
+			r.heard.refresh(r.ms()) // nobody could say anything
 			r.h.mu.Lock()
 			r.broken = false
 			r.h.mu.Unlock()
@@ -249,6 +287,7 @@ func (r *hubReader) restart(ctx context.Context) {
 		r.fail(err)
 		return
 	}
+	clear(r.heard)
 	// Another process may have made the new generation a moment ago: its writers may not know it yet either.
 	r.settleAt = time.Now().Add(settle)
 	r.resetAll()
@@ -261,7 +300,7 @@ func (r *hubReader) resetAll() {
 	at := r.here()
 	for _, t := range r.h.topics {
 		t.lost = false
-		t.push(r.h.o.Encode(nil, at.String(), nil, nil), at)
+		t.push(r.h.o.Encode(nil, at.String(), nil, nil), at, r.h.keeps())
 	}
 }
 
@@ -271,6 +310,9 @@ func (r *hubReader) here() position { return position{r.generation, r.cursor, al
 // deal gives what was read to the topics.
 func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 	b, missed := r.h.gather(ctx, r.generation, entries)
+	for i := range entries {
+		missed = r.heard.note(&entries[i], r.ms()) || missed
+	}
 	h := r.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -329,7 +371,7 @@ func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 			}
 			left -= len(data) * s.t.listeners
 		}
-		s.t.push(data, before)
+		s.t.push(data, before, h.keeps())
 	}
 }
 

@@ -49,7 +49,7 @@ func (m *memory) Append(_ context.Context, entries [][]byte, _ int64) error {
 	return m.do(func() {
 		for _, e := range entries {
 			m.n++
-			m.entries = append(m.entries, Entry{EntryID{1000 + m.n, 0}, e})
+			m.entries = append(m.entries, Entry{EntryID{uint64(time.Now().UnixMilli()), m.n}, e})
 		}
 	})
 }
@@ -350,6 +350,49 @@ func TestTheGreedyDoNotStarveTheOthers(t *testing.T) {
 			t.Fatal(words)
 		}
 		for _, l := range append(greedy, modest) {
+			l.Close()
+		}
+	})
+}
+
+// However many filters there are, what is kept for slow listeners is bounded in all.
+func TestWhatIsKeptIsBounded(t *testing.T) {
+	world(t, func(t *testing.T, m *memory, w *Writer, _ *Hub) {
+		pad := strings.Repeat("x", 160)
+		h := NewHub(Options{Source: m, Names: names, Encode: func(b []byte, id string, c *task.Change, n *Names) []byte {
+			return append(encode(b, id, c, n), pad...)
+		}})
+		defer h.Close()
+		var all []*Listener
+		for types := Types(1); types <= AllTypes; types++ {
+			for _, f := range []Filter{{Types: types}, {App: 1, Types: types}, {App: 1, Kind: "kind1", Types: types}, {Kind: "kind1", Types: types}} {
+				f.Types |= Succeeded
+				all = append(all, listen(t, h, f, ""))
+			}
+		}
+		time.Sleep(3 * time.Second)
+		most := 0
+		for range 2 * chunksKept {
+			list := make([]task.Change, 100)
+			for i := range list {
+				list[i] = change(int64(i))
+			}
+			w.Changed(list)
+			time.Sleep(period(len(all)))
+			h.mu.Lock()
+			kept := 0
+			for _, t := range h.topics {
+				for _, c := range t.chunks {
+					kept += len(c.data)
+				}
+			}
+			h.mu.Unlock()
+			most = max(most, kept)
+		}
+		if most > bytesTotal || most < bytesTotal/2 {
+			t.Fatalf("%d topics keep %d bytes", len(h.topics), most)
+		}
+		for _, l := range all {
 			l.Close()
 		}
 	})

@@ -18,6 +18,7 @@ type Listener struct {
 	past   bool
 	from   position // the last that was given
 	before EntryID  // the hub gives what comes after it
+	heard  heard    // who wrote it
 }
 
 // Listen begins to listen: after the event of that id when it is still known, else from now on, with a reset in front when
@@ -112,7 +113,7 @@ func (l *Listener) resume(ctx context.Context, lastID string) error {
 			return gone(err)
 		}
 		if there && l.catchUp(ctx, p.entry) {
-			l.past, l.from = true, p
+			l.past, l.from, l.heard = true, p, heard{}
 			return nil
 		}
 	}
@@ -243,20 +244,29 @@ func (l *Listener) readPast(ctx context.Context) ([][]byte, error) {
 		return nil, nil
 	}
 	l.from = position{generation, entries[len(entries)-1].ID, allOf}
-	return l.encodePast(ctx, generation, entries, seen), nil
+	gap := false
+	for i := range entries {
+		if e := &entries[i]; i > 0 || len(l.heard) == 0 { // each page begins with the end of the one before it
+			gap = l.heard.note(e, int64(e.ID.Ms)) || gap
+		}
+	}
+	return l.encodePast(ctx, generation, entries, seen, gap), nil
 }
 
 // encodePast encodes what a page of the past holds for this listener.
-func (l *Listener) encodePast(ctx context.Context, generation string, entries []Entry, seen position) [][]byte {
+func (l *Listener) encodePast(ctx context.Context, generation string, entries []Entry, seen position, gap bool) [][]byte {
 	b, missed := l.h.gather(ctx, generation, entries)
 	var data []byte
-	if missed {
+	if missed || gap {
 		data = l.h.o.Encode(data, seen.String(), nil, nil)
 	}
 	for _, i := range b.pick(&l.t.filter) {
 		if p := b.at[i]; p.entry != seen.entry || p.index > seen.index {
 			data = append(data, l.h.frame(b, i)...)
 		}
+	}
+	if !l.past && l.heard.silent(int64(l.before.Ms)) { // who died since then; of those who die from now on the hub tells
+		data = l.h.o.Encode(data, l.from.String(), nil, nil)
 	}
 	if len(data) == 0 {
 		return nil

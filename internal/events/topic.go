@@ -64,8 +64,9 @@ func (f *Filter) wants(app int32, n *Names, t Types) bool {
 }
 
 const (
-	chunksKept = 64      // of a topic, for listeners that are slower than others
-	bytesKept  = 1 << 20 // the same in bytes; the newest chunk is always kept
+	chunksKept = 64       // of a topic, for listeners that are slower than others
+	bytesKept  = 1 << 20  // the same in bytes; the newest chunk is always kept
+	bytesTotal = 32 << 20 // of all topics together, in equal shares
 )
 
 // topic is what listeners with equal filters share.
@@ -85,12 +86,12 @@ type chunk struct {
 	before position // where the stream stood before it
 }
 
-// push adds a chunk and wakes who waits.
-func (t *topic) push(data []byte, before position) {
+// push adds a chunk, keeps what fits into a share of so many bytes, and wakes who waits.
+func (t *topic) push(data []byte, before position, share int) {
 	t.chunks = append(t.chunks, chunk{data, before})
 	t.bytes += len(data)
 	drop := 0
-	for len(t.chunks)-drop > chunksKept || t.bytes > bytesKept && len(t.chunks)-drop > 1 {
+	for len(t.chunks)-drop > chunksKept || t.bytes > share && len(t.chunks)-drop > 1 {
 		t.bytes -= len(t.chunks[drop].data)
 		drop++
 	}
@@ -101,6 +102,9 @@ func (t *topic) push(data []byte, before position) {
 	close(t.wake)
 	t.wake = make(chan struct{})
 }
+
+// keeps is what each topic may keep.
+func (h *Hub) keeps() int { return min(bytesKept, bytesTotal/max(len(h.topics), 1)) }
 
 // next is the number that the next chunk gets.
 func (t *topic) next() uint64 { return t.first + uint64(len(t.chunks)) }

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,8 @@ type Writer struct {
 	generation string
 	looked     time.Time // when it was last known; zero: never
 	mean       float64   // bytes of an entry
+	stamp      stamp     // of the newest entry
+	said       time.Time // when that was written; zero: never
 }
 
 // NewWriter makes a writer. Until its first look it takes everything, so that nothing of a process's start is lost.
@@ -57,7 +60,7 @@ func NewWriter(s Stream, log *slog.Logger) *Writer {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	w := &Writer{stream: s, log: log, wake: make(chan struct{}, 1), mean: entryBytes}
+	w := &Writer{stream: s, log: log, wake: make(chan struct{}, 1), mean: entryBytes, stamp: stamp{writer: rand.Uint64()}}
 	w.on.Store(true)
 	return w
 }
@@ -140,6 +143,7 @@ func (w *Writer) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), opLimit)
+			w.stamp.last = true
 			w.write(last)
 			cancel()
 			return
@@ -196,8 +200,18 @@ func (w *Writer) write(ctx context.Context) {
 	}
 	entries := w.take()
 	if len(entries) == 0 {
-		return
+		if !w.stamp.last && time.Since(w.said) < beatEvery {
+			return
+		}
+		entries = [][]byte{appendHead(nil, false)} // that it is there, or that it goes
 	}
+	ends := w.stamp.last
+	for i, e := range entries {
+		w.stamp.n++
+		w.stamp.last = ends && i == len(entries)-1
+		w.stamp.put(e)
+	}
+	w.said = time.Now()
 	for _, e := range entries {
 		w.mean += (float64(len(e)+64) - w.mean) / 16
 	}

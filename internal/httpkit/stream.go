@@ -2,6 +2,7 @@ package httpkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -13,6 +14,10 @@ import (
 
 // writeWithin is what one write of a stream may take unless Options say otherwise.
 const writeWithin = 10 * time.Second
+
+// ErrIncomplete is wrapped by what a stream returns that ends before what it gives does: the connection is cut, so that the client can
+// tell it from the end.
+var ErrIncomplete = errors.New("the answer is not whole")
 
 // Stream writes an answer piece by piece, for as long as its handler likes: the server's time limits do not hold for it, each
 // write has its own. It is for one goroutine.
@@ -54,15 +59,25 @@ func (r *Request) stream(ctx context.Context, resp *Response) {
 	// The end of the time for reading the request would end its context.
 	_ = s.rc.SetReadDeadline(time.Time{})
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+		p := recover()
+		switch {
+		case p == nil:
+			return
+		case p != http.ErrAbortHandler:
 			r.e.log.Error("a stream panicked", "panic", p, "path", r.Path(), "request", r.ID(), "stack", string(debug.Stack()))
 		}
+		r.e.budget.give(r.held) // recycle is not reached
+		panic(http.ErrAbortHandler)
 	}()
 	// Its handler holds something for the stream, which ends in it: it runs also when the client has left already, which its first
 	// write tells it.
 	_ = s.Write()
-	if err := resp.Stream(ctx, s); err != nil && ctx.Err() == nil {
+	err := resp.Stream(ctx, s)
+	if err != nil && ctx.Err() == nil {
 		r.e.log.Debug("a stream ended", "path", r.Path(), "request", r.ID(), "error", err)
+	}
+	if errors.Is(err, ErrIncomplete) {
+		panic(http.ErrAbortHandler)
 	}
 }
 

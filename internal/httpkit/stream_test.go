@@ -96,6 +96,33 @@ func TestASlowClientHoldsNoStream(t *testing.T) {
 	}
 }
 
+// What ends before its end is told from what is whole.
+func TestAnIncompleteStreamIsCut(t *testing.T) {
+	for name, run := range map[string]func() error{
+		"whole":      func() error { return nil },
+		"its end":    func() error { return errors.New("over") },
+		"incomplete": func() error { return fmt.Errorf("process: %w", httpkit.ErrIncomplete) },
+		"panic":      func() error { panic("a mistake") },
+	} {
+		server := httptest.NewServer(streaming(0, func(_ context.Context, s *httpkit.Stream) error {
+			if err := s.Write([]byte("first")); err != nil {
+				return err
+			}
+			return run()
+		}))
+		res, err := server.Client().Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if cut := err != nil; string(got) != "first" || cut != (name == "incomplete" || name == "panic") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		server.Close()
+	}
+}
+
 // A client of HTTP/1.0 gets the bytes as they are, up to the end of the connection; HEAD gets the head and runs nothing.
 func TestStreamsForOldClientsAndForHead(t *testing.T) {
 	runs := 0

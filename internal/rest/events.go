@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -73,9 +75,21 @@ func appendTaskEvent(b []byte, t *control.TaskEvent) []byte {
 	e := eventOf(&t.Change)
 	e.ID, e.App, e.Kind, e.Queue = t.Step.String(), t.App, t.Kind, t.Queue
 	if t.Progress != nil {
-		e.Type, e.Progress = apiv1.EventProgress, t.Progress
+		e.Type, e.Progress = apiv1.EventProgress, oneLine(t.Progress)
 	}
 	return appendFrame(b, &e, t.Progress == nil)
+}
+
+// oneLine takes the line breaks out of JSON, which would end the data of an event. Workers send none; what comes by way of Redis may.
+func oneLine(raw json.RawMessage) json.RawMessage {
+	if !bytes.ContainsAny(raw, "\r\n") {
+		return raw
+	}
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return nil
+	}
+	return b.Bytes()
 }
 
 // lastEventID is where the client stopped: the header that browsers send when they connect again, or ?lastEventId=, which a page

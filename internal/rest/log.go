@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -59,11 +60,13 @@ func (a *api) taskLog(ctx context.Context, c call) (httpkit.Response, error) {
 					return err
 				}
 			}
-			if over || err != nil {
-				return err
-			}
-			if !may(ctx) {
+			switch {
+			case err != nil:
+				return fmt.Errorf("%w: %w", httpkit.ErrIncomplete, err)
+			case over:
 				return nil
+			case !may(ctx):
+				return httpkit.ErrIncomplete
 			}
 		}
 	}

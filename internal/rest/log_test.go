@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -29,6 +30,7 @@ type writing struct {
 	epoch   map[int64]int32
 	dead    bool
 	peeks   int
+	report  string // JSON
 }
 
 func (x *writing) Peek(_ context.Context, _, id int64, epoch int32, from int64) (task.LiveDetail, error) {
@@ -42,8 +44,11 @@ func (x *writing) Peek(_ context.Context, _, id int64, epoch int32, from int64) 
 		return task.LiveDetail{Gone: true}, nil
 	}
 	all := x.written[id]
-	from = min(max(from, int64(len(all)-task.MaxLog)), int64(len(all)))
-	return task.LiveDetail{Epoch: epoch, Log: bytes.Clone(all[from:]), LogFrom: from, LogSize: int64(len(all))}, nil
+	if from < 0 {
+		all = nil
+	}
+	from = min(max(from, int64(len(all)-task.MaxLog), 0), int64(len(all)))
+	return task.LiveDetail{Epoch: epoch, Round: int64(x.peeks), Progress: json.RawMessage(x.report), Log: bytes.Clone(all[from:]), LogFrom: from, LogSize: int64(len(all))}, nil
 }
 
 // runs says that an attempt runs (0: none does).
@@ -239,7 +244,10 @@ func TestFollowingALogOverARestart(t *testing.T) {
 		l.x.write(id, []byte("while no process is there"))
 		all = append(all, "while no process is there"...)
 		end()
-		rest, _ := io.ReadAll(s.in) // as far as it came
+		rest, err := io.ReadAll(s.in) // as far as it came
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("the end of a process looks like that of the attempt: %v", err)
+		}
 		got = append(got, rest...)
 	}
 	l.end(worker, c, task.Succeeded)

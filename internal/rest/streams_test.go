@@ -1,7 +1,9 @@
 package rest_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -10,8 +12,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/taskweir/taskweir/internal/control"
+	"github.com/taskweir/taskweir/internal/events"
+	"github.com/taskweir/taskweir/internal/rest"
 	"github.com/taskweir/taskweir/internal/task"
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
@@ -230,4 +235,48 @@ func TestAClientThatNeverReads(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Whatever texts an event holds, it is one event: an id, a type and one line of JSON that says the same.
+func FuzzFrame(f *testing.F) {
+	f.Add("1-2-3-4", "app", "q\nevent: x", "k\r\n\r\ndata: {}", "code\x00", "it\u2028broke\xff\n\n", int64(5), uint8(4), uint8(3))
+	f.Add("g-0-0-65535", "", "", "", "", "", int64(-1), uint8(200), uint8(9))
+	f.Fuzz(func(t *testing.T, id, app, queue, kind, code, message string, n int64, typ, state uint8) {
+		id = strings.Map(func(r rune) rune { // ids are made of these
+			if strings.ContainsRune("0123456789abcdefghijklmnopqrstuvwxyz-", r) {
+				return r
+			}
+			return '0'
+		}, id)
+		c := &task.Change{Type: task.ChangeType(1 + typ%4), State: task.State(1 + state%6), TaskID: max(n, 1), At: 1, ErrCode: code, ErrMessage: message}
+		if state == 9 {
+			c = nil
+		}
+		raw := rest.AppendEvent(nil, id, c, &events.Names{App: app, Queue: queue, Kind: kind})
+		lines := bytes.Split(raw, []byte("\n"))
+		if len(lines) != 5 || len(lines[3])+len(lines[4]) > 0 || bytes.ContainsRune(raw, '\r') || bytes.ContainsRune(raw, 0) || string(lines[0]) != "id: "+id {
+			t.Fatalf("%q", raw)
+		}
+		var e apiv1.Event
+		data, ok := bytes.CutPrefix(lines[2], []byte("data: "))
+		if err := json.Unmarshal(data, &e); !ok || err != nil || string(lines[1]) != "event: "+e.Type || e.ID != id {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		if c != nil && utf8.ValidString(queue) && e.Queue != queue {
+			t.Fatalf("%q lost what it says", raw)
+		}
+	})
+}
+
+// A report whose JSON has lines of its own is one line in the stream.
+func TestAReportInSeveralLinesIsOneEvent(t *testing.T) {
+	l := newLogs(t)
+	url, _ := l.process()
+	l.x.report = "{\n\"done\": 7,\r\n\n\"event\":\r\"x\"}"
+	id := l.submit(`{"kind":"echo"}`).ID
+	l.begin(int64(id))
+	s := (&live{world: l.world, url: url}).open("/v1/tasks/" + id.String() + "/events").want(200)
+	if e := s.until("progress"); string(e.Progress) != `{"done":7,"event":"x"}` {
+		t.Errorf("%s", e.Progress)
+	}
 }
