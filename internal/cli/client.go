@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,7 @@ type client struct {
 	dataDir   string
 	api       *sdk.Client
 	wrong     error // why there is no api
+	options   []sdk.Option
 	http      *http.Client
 	clock     *serverClock
 	hasty     bool                                             // one try, no repeats
@@ -60,11 +62,32 @@ func newClient(cfg *config.Config, version string, clock *serverClock) *client {
 		Transport:     listening{http.DefaultTransport.(*http.Transport).Clone(), clock},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.api, c.wrong = sdk.New(c.base, c.key, sdk.Anonymous(), sdk.WithHTTPClient(c.http), sdk.WithUserAgent("taskweir/"+version), sdk.WithTimeout(longest), sdk.WithRetry(sdk.RetryPolicy{
-		Tries: repeats, Base: 200 * time.Millisecond, Elapsed: patience, GiveUp: c.giveUp,
-		Pause: func(ctx context.Context, d time.Duration) error { return c.pause(ctx, d) },
-	}))
+	c.options = []sdk.Option{sdk.Anonymous(), sdk.WithHTTPClient(c.http), sdk.WithUserAgent("taskweir/" + version), sdk.WithTimeout(longest)}
+	c.api, c.wrong = sdk.New(c.base, c.key, append(c.options, c.retry(c.giveUp))...)
 	return c
+}
+
+func (c *client) retry(giveUp func(error) bool) sdk.Option {
+	return sdk.WithRetry(sdk.RetryPolicy{Tries: repeats, Base: 200 * time.Millisecond, Elapsed: patience, GiveUp: giveUp,
+		Pause: func(ctx context.Context, d time.Duration) error { return c.pause(ctx, d) }})
+}
+
+// lasting is a client for what goes on for as long as somebody looks: only the first connection may fail, which the option that goes
+// with each call tells it; from then on it waits for a server that is away, and says so once.
+func (c *client) lasting(note func(format string, args ...any)) (*sdk.Client, sdk.CallOption, error) {
+	var last sdk.Response
+	opened, away := false, 0
+	api, err := sdk.New(c.base, c.key, append(slices.Clone(c.options), sdk.WithPatience(0), c.retry(func(error) bool {
+		if last.StatusCode == http.StatusOK {
+			opened, away = true, 0
+		}
+		last = sdk.Response{}
+		if away++; opened && away == 2 {
+			note("no answer for the moment, still trying")
+		}
+		return !opened
+	}))...)
+	return api, sdk.Capture(&last), err
 }
 
 // giveUp ends the repeats of what is not worth waiting for: whoever types a command wants to hear at once that nothing runs, and
@@ -166,7 +189,7 @@ func (e *unreachable) Unwrap() error { return e.cause }
 
 // call sends a request, repeated where that is safe, and gives the body of a 2xx answer.
 func (c *client) call(ctx context.Context, r request) ([]byte, error) {
-	if err := c.credential(r); err != nil {
+	if err := cmp.Or(c.credential(r), c.unusable()); err != nil {
 		return nil, err
 	}
 	resp, err := c.api.Do(ctx, r.method, r.path, r.query, r.body, r.options()...)
@@ -198,20 +221,12 @@ func (c *client) credential(r request) error {
 		"  or run this beside a standalone (looked into %s)", c.base, c.base, c.dataDir)}
 }
 
-// stream opens an answer that goes on for as long as somebody reads it. Whoever gets it closes its body.
-func (c *client) stream(ctx context.Context, r request) (*http.Response, error) {
-	if err := c.credential(r); err != nil {
-		return nil, err
+// unusable is why there is no API to talk to: the address or the key is none.
+func (c *client) unusable() error {
+	if c.wrong == nil {
+		return nil
 	}
-	var head sdk.Response
-	body, err := c.api.Open(ctx, r.path, r.query, "", r.after, append(r.options(), sdk.Capture(&head))...)
-	if err != nil {
-		return nil, c.explained(ctx, err)
-	}
-	if body == nil {
-		body = http.NoBody
-	}
-	return &http.Response{StatusCode: head.StatusCode, Header: head.Header, Body: body}, nil
+	return usage(fmt.Errorf("%s\n  see --url, TASKWEIR_URL, TASKWEIR_API_KEY and: taskweir context list", strings.TrimPrefix(c.wrong.Error(), "taskweir: ")))
 }
 
 // explained is an error of pkg/client as commands print it.
@@ -241,20 +256,47 @@ func (c *client) refused(x *sdk.Error) error {
 	if e.problem.Code == "not_found" {
 		e.hint = "this server does not have it: it is older than this program (taskweir version --server), or its address is another (--url or TASKWEIR_URL)"
 	}
+	if hint := whereToLook[e.problem.Code]; hint != "" {
+		e.hint = hint
+	}
+	if slices.ContainsFunc(e.problem.Errors, func(f apiv1.FieldError) bool { return f.Field == "kind" && f.Rule == "unknown" }) {
+		e.hint = "taskweir kinds lists those that are known; start a worker that runs it, or: taskweir kinds declare NAME"
+	}
 	switch x.StatusCode {
 	case http.StatusUnauthorized:
 		e.hint = "check the API key (TASKWEIR_API_KEY, or taskweir context): not the public key of an app, not revoked\n" +
 			"  somebody with an admin key makes one with: taskweir apps keys create APP --scope manage"
 	case http.StatusForbidden:
+		if e.problem.Code == "app_disabled" {
+			break
+		}
 		e.hint = "use an API key with a larger scope (read < submit < manage < admin)"
 	case http.StatusPreconditionFailed:
 		e.hint = "somebody changed it meanwhile: look at it again and repeat the command"
 	case http.StatusServiceUnavailable:
-		if e.problem.Code != apiv1.CodeLiveViewUnavailable {
+		if e.problem.Code != apiv1.CodeLiveViewUnavailable && e.hint == "" {
 			e.hint = "try again soon; taskweir doctor says what is wrong"
 		}
 	}
 	return e
+}
+
+// whereToLook is what to do about a thing that is not there, by the code of the problem, and about what else has a command as its answer.
+var whereToLook = map[string]string{
+	"task_not_found":      "another app's, or purged after its retention? taskweir tasks list shows those of this app, with --app others'",
+	"attempt_not_found":   "taskweir tasks get ID shows the attempts of a task",
+	"queue_not_found":     "taskweir queues shows those there are; a queue is made by its first task, or by: taskweir queues set NAME",
+	"limit_key_not_found": "taskweir limit-keys shows those for which something is set",
+	"schedule_not_found":  "taskweir schedules shows those of this app, with --app others'",
+	"worker_not_found":    "taskweir workers --all shows those of the last hour too",
+	"app_not_found":       "taskweir apps shows those that the API key sees, with their public ids",
+	"api_key_not_found":   "taskweir apps keys list APP shows the ids",
+	"kind_not_found":      "taskweir kinds shows those there are",
+	"bulk_not_found":      "taskweir bulk list shows those of the last 30 days",
+	"app_disabled":        "somebody with an admin key of another app lets it in again with: taskweir apps enable APP",
+	"no_worker":           "taskweir workers shows who is alive; start one, or look at why it does not serve the queue",
+
+	"too_many_bulk_operations": "taskweir bulk list shows those that run; wait, or stop one: taskweir bulk stop ID",
 }
 
 // fetch calls and decodes; the raw answer is given too, for -o json.

@@ -1,21 +1,20 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
 
-// tail follows a stream of events over lost connections.
+// tail follows a stream of events with pkg/client, over lost connections.
 type tail struct {
 	*program
 	client *client
@@ -118,95 +117,48 @@ func ignoreInterrupt(err error) error {
 	return err
 }
 
-// errEnough ends a stream whose reader has what it wants.
-var errEnough = errors.New("enough")
-
-// run follows until the task is final, enough was shown or the context ends. Only the first connection may fail.
+// run follows until the task is final, enough was shown or the context ends.
 func (t *tail) run(ctx context.Context) error {
-	away := 0
-	for first := true; ; first = false {
-		heard, err := t.connection(ctx)
-		switch {
-		case errors.Is(err, errEnough):
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil && exitCode(err) != ExitUnavailable, err != nil && first && !heard:
-			return err
-		}
-		if heard {
-			away = 0
-			if done, err := t.ended(ctx); done || err != nil && exitCode(err) != ExitUnavailable {
-				return err
-			}
-		}
-		if away++; away == 2 {
-			t.note("no answer for the moment, still trying")
-		}
-		if err := t.client.pause(ctx, time.Duration(min(away, 10))*500*time.Millisecond); err != nil {
-			return err
-		}
+	if err := cmp.Or(t.client.credential(request{}), t.client.unusable()); err != nil {
+		return err
 	}
-}
-
-// ended reports whether the one task whose stream ended is final: it may have been before the stream began.
-func (t *tail) ended(ctx context.Context) (bool, error) {
-	if !t.single {
-		return false, nil
-	}
-	now, _, err := fetch[apiv1.Task](ctx, t.client, get(strings.TrimSuffix(t.path, "/events"), t.query))
-	if err != nil || !apiv1.Final(now.State) {
-		return false, err
-	}
-	t.final = now.State
-	return true, nil
-}
-
-// connection reads one connection to its end, and reports whether it was opened.
-func (t *tail) connection(ctx context.Context) (heard bool, err error) {
-	resp, err := t.client.stream(ctx, request{method: http.MethodGet, path: t.path, query: t.query, after: t.after})
+	api, opened, err := t.client.lasting(t.note)
 	if err != nil {
-		return false, err
+		return err
 	}
-	defer resp.Body.Close()
-	r := newEventReader(resp.Body)
-	for {
-		data, err := r.next()
+	for raw, err := range api.OpenEvents(ctx, t.path, t.query, t.after, opened) {
 		if err != nil {
-			if errors.Is(err, errEventTooLong) {
-				return true, err
-			}
-			return true, &unreachable{t.client.base, err}
+			return t.client.explained(ctx, err)
 		}
-		if err := t.tell(data); err != nil {
-			return true, err
-		}
-		if r.lastID != "" {
-			t.after = r.lastID
+		if enough, err := t.tell(raw.Data); enough || err != nil {
+			return err
 		}
 	}
+	if !t.single {
+		return nil
+	}
+	now, _, err := fetch[apiv1.Task](ctx, t.client, get(strings.TrimSuffix(t.path, "/events"), t.query)) // it ended before the stream began
+	t.final = now.State
+	return err
 }
 
-// tell prints one event.
-func (t *tail) tell(data []byte) error {
+// tell prints one event, and reports whether it is the last to be shown.
+func (t *tail) tell(data []byte) (enough bool, err error) {
 	var e apiv1.Event
 	if err := json.Unmarshal(data, &e); err != nil {
-		return fmt.Errorf("read an event of %s: %w", t.path, err)
+		return false, fmt.Errorf("read an event of %s: %w", t.path, err)
 	}
 	if err := t.print(&e, data); err != nil {
-		return err
+		return false, err
 	}
 	if e.Type != apiv1.EventReset {
 		t.shown++
 	}
-	if t.count > 0 && t.shown == t.count {
-		return errEnough
-	}
 	if t.single && apiv1.Final(e.State) {
 		t.final = e.State
-		return errEnough
+		return true, nil
 	}
-	return nil
+	return t.count > 0 && t.shown == t.count, nil
 }
 
 func (t *tail) print(e *apiv1.Event, data []byte) error {

@@ -1,19 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io"
-	"net/http"
+	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskweir/taskweir/pkg/apiv1"
+	sdk "github.com/taskweir/taskweir/pkg/client"
 )
 
 // output is the log of an attempt that is followed over lost connections: each byte is printed once.
@@ -22,7 +21,7 @@ type output struct {
 	client  *client
 	id      string
 	attempt string // once it is known whose log it is
-	from    int64  // the next byte
+	from    int64  // the first byte
 }
 
 func (p *program) taskLog() *cobra.Command {
@@ -72,70 +71,55 @@ func (o *output) write(raw []byte) error {
 	return err
 }
 
-// follow prints until the attempt has ended. Only the first connection may fail.
+// follow prints until the attempt has ended. What a character is not whole of yet waits for its rest.
 func (o *output) follow(ctx context.Context) error {
-	for tries, first := 0, true; ; first = false {
-		opened, err := o.connection(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil && (exitCode(err) != ExitUnavailable || first && !opened):
-			return err
-		case opened:
-			tries = 0
+	if err := cmp.Or(o.client.credential(request{}), o.client.unusable()); err != nil {
+		return err
+	}
+	api, opened, err := o.client.lasting(o.note)
+	if err != nil {
+		return err
+	}
+	id, err := apiv1.ParseID(o.id)
+	if err != nil {
+		return usage(err)
+	}
+	q := sdk.LogQuery{From: o.from}
+	if o.attempt != "" {
+		if q.Attempt, err = apiv1.ParseID(o.attempt); err != nil {
+			return usage(fmt.Errorf("--attempt: %w", err))
 		}
-		if err == nil { // the attempt has ended, or the server
-			over, err := o.over(ctx)
-			if over || err != nil && exitCode(err) != ExitUnavailable {
+	}
+	show := func(text []byte) error {
+		if len(text) == 0 {
+			return nil
+		}
+		return o.write(text)
+	}
+	var held []byte
+	next := o.from
+	for piece, err := range api.ForApp(o.app).FollowLog(ctx, id, q, opened) {
+		if err != nil {
+			return errors.Join(show(held), o.client.explained(ctx, err))
+		}
+		if piece.From != next && len(held) > 0 { // the rest is not kept
+			if err := show(held); err != nil {
 				return err
 			}
+			held = held[:0]
 		}
-		if tries++; tries == 2 {
-			o.note("no answer for the moment, still trying")
+		next = piece.From + int64(len(piece.Text))
+		if piece.Attempt != 0 {
+			o.attempt = piece.Attempt.String()
 		}
-		if err := o.client.pause(ctx, time.Duration(min(tries, 10))*500*time.Millisecond); err != nil {
+		held = append(held, piece.Text...)
+		whole := wholeRunes(held)
+		if err := show(held[:whole]); err != nil {
 			return err
 		}
-	}
-}
-
-// connection prints what one connection brings; no error is its proper end.
-func (o *output) connection(ctx context.Context) (opened bool, err error) {
-	q := o.query()
-	q.Set("follow", "true")
-	resp, err := o.client.stream(ctx, request{method: http.MethodGet, path: "/v1/tasks/" + o.id + "/log", query: q})
-	if err != nil {
-		return false, err
-	}
-	defer resp.Body.Close()
-	if id := resp.Header.Get("Taskweir-Attempt"); id != "" {
-		o.attempt = id
-	}
-	if n, err := strconv.ParseInt(resp.Header.Get("Taskweir-Log-From"), 10, 64); err == nil {
-		o.from = n
-	}
-	chunk, held := make([]byte, 32<<10), []byte(nil)
-	for {
-		n, err := resp.Body.Read(chunk)
-		o.from += int64(n)
-		held = append(held, chunk[:n]...)
-		whole := len(held)
-		if err == nil {
-			whole = wholeRunes(held)
-		}
-		if whole > 0 {
-			if werr := o.write(held[:whole]); werr != nil {
-				return true, werr
-			}
-		}
 		held = append(held[:0], held[whole:]...)
-		switch {
-		case errors.Is(err, io.EOF):
-			return true, nil
-		case err != nil:
-			return true, &unreachable{o.client.base, err}
-		}
 	}
+	return show(held)
 }
 
 // wholeRunes is how much of a text does not end within a character.
@@ -149,14 +133,4 @@ func wholeRunes(text []byte) int {
 		}
 	}
 	return len(text)
-}
-
-// over reports whether there is nothing to come: the attempt has ended.
-func (o *output) over(ctx context.Context) (bool, error) {
-	t, _, err := fetch[apiv1.Task](ctx, o.client, get("/v1/tasks/"+o.id, o.withApp(nil)))
-	if err != nil {
-		return false, err
-	}
-	i := slices.IndexFunc(t.Attempts, func(a apiv1.Attempt) bool { return a.ID.String() == o.attempt })
-	return apiv1.Final(t.State) || i >= 0 && t.Attempts[i].FinishedAt != 0, nil
 }

@@ -114,8 +114,10 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	const task = `{"id":"7","name":"x","app":"a","state":"succeeded","task":{"kind":"echo"},"attempts":[{"id":"21"}],"tries":[],"ok":true}`
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/events"):
+		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, ": hello\n\nid: 1.1\nevent: succeeded\ndata: {\"type\":\"succeeded\",\"task\":\"7\",\"state\":\"succeeded\"}\n\n")
 	case strings.HasSuffix(req.URL.Path, "/log"):
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Taskweir-Attempt", "21")
 	case req.URL.Path == "/v1/tasks/batch":
 		_, _ = io.WriteString(w, `{"items":[{"task":`+task+`}]}`)

@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -87,7 +88,7 @@ func CodeOf(err error) string {
 
 // Missing answers that a thing is unknown or another app's: the two are never told apart.
 func Missing(what string) *Error {
-	return &Error{Kind: NotFound, Code: what + "_not_found", Message: "no such " + what}
+	return &Error{Kind: NotFound, Code: what + "_not_found", Message: "no such " + strings.ReplaceAll(what, "_", " ")}
 }
 
 // InvalidField answers that one field broke a rule.

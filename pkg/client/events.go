@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -57,24 +58,70 @@ func (c *Client) EventTicket(ctx context.Context, id apiv1.ID, opts ...CallOptio
 	return fetch[apiv1.Ticket](ctx, c, r, opts)
 }
 
-// stream is a stream of events that outlives its connections.
-type stream struct {
-	c     *Client
-	build func() *request
-	opts  []CallOption
-	after string // Last-Event-ID
-	ends  bool   // with the task
+// RawEvent is an event as it came.
+type RawEvent struct {
+	ID, Name string
+	Data     []byte // JSON, the caller's to keep
 }
 
+// OpenEvents yields the events of a stream of your own making, as Do makes requests: for streams and members that this version of the
+// client does not know. It begins after the event whose ID is after, goes on as Events does, and ends when the server says that there is
+// nothing more to say (204).
+func (c *Client) OpenEvents(ctx context.Context, path string, query url.Values, after string, opts ...CallOption) iter.Seq2[RawEvent, error] {
+	if _, err := rawRequest(http.MethodGet, path, query, nil); err != nil {
+		return func(yield func(RawEvent, error) bool) { yield(RawEvent{}, err) }
+	}
+	s := stream{c: c, opts: opts, after: after, build: func() *request {
+		r, _ := rawRequest(http.MethodGet, path, query, nil) // was fine above
+		return r
+	}}
+	return s.raw(ctx)
+}
+
+// stream is a stream of events that outlives its connections.
+type stream struct {
+	c      *Client
+	build  func() *request
+	opts   []CallOption
+	after  string // Last-Event-ID
+	ends   bool   // with the task
+	final  bool   // the last event was the end of the task
+	opened bool   // at least once
+}
+
+// events decodes what raw yields.
 func (s stream) events(ctx context.Context) iter.Seq2[apiv1.Event, error] {
 	return func(yield func(apiv1.Event, error) bool) {
 		s := s // each run of the iterator begins at the beginning
+		for raw, err := range s.follow(ctx) {
+			var e apiv1.Event
+			if err == nil {
+				e, err = eventOf(raw)
+			}
+			if s.final = apiv1.Final(e.State); !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s stream) raw(ctx context.Context) iter.Seq2[RawEvent, error] {
+	return func(yield func(RawEvent, error) bool) {
+		s := s
+		s.follow(ctx)(yield)
+	}
+}
+
+// follow opens connections one after the other. It is for one run.
+func (s *stream) follow(ctx context.Context) iter.Seq2[RawEvent, error] {
+	return func(yield func(RawEvent, error) bool) {
 		p := s.c.patient()
 		for {
 			r := s.build()
 			for _, o := range s.opts {
 				o(r)
 			}
+			r.again = s.opened
 			pause, done, err := s.connection(ctx, r, p, yield)
 			if done {
 				return
@@ -88,7 +135,7 @@ func (s stream) events(ctx context.Context) iter.Seq2[apiv1.Event, error] {
 				}
 			}
 			if err != nil {
-				yield(apiv1.Event{}, err)
+				yield(RawEvent{}, err)
 				return
 			}
 		}
@@ -96,47 +143,42 @@ func (s stream) events(ctx context.Context) iter.Seq2[apiv1.Event, error] {
 }
 
 // connection yields the events of one connection. done is true when nothing is to follow.
-func (s *stream) connection(parent context.Context, r *request, p *patience, yield func(apiv1.Event, error) bool) (pause time.Duration, done bool, err error) {
+func (s *stream) connection(parent context.Context, r *request, p *patience, yield func(RawEvent, error) bool) (pause time.Duration, done bool, err error) {
 	conn, err := s.c.openStream(parent, r, "text/event-stream", s.after)
 	if err != nil || conn == nil { // 204: it was all seen
 		return 0, err == nil, err
 	}
+	s.opened = true
+	defer p.closed(time.Now())
 	defer conn.Close()
 	in := newSSEReader(conn)
 	in.lastID = s.after
-	final := false
 	for {
 		raw, err := in.next()
 		if err != nil {
-			if errors.Is(err, io.EOF) && s.ends && final {
+			if errors.Is(err, io.EOF) && s.ends && s.final {
 				return 0, true, nil
 			}
 			return in.retry, false, s.c.noAnswer(r, conn.because(err), 1, true)
 		}
 		p.seen()
-		e, err := eventOf(raw)
-		if err != nil {
-			yield(apiv1.Event{}, fmt.Errorf("taskweir: %s %s: %w", r.method, r.path, err))
-			return 0, true, nil
-		}
-		s.after = raw.id
-		final = apiv1.Final(e.State)
-		if !yield(e, nil) {
+		s.after = raw.ID
+		if !yield(raw, nil) {
 			return 0, true, nil
 		}
 	}
 }
 
-func eventOf(raw sseEvent) (apiv1.Event, error) {
+func eventOf(raw RawEvent) (apiv1.Event, error) {
 	var e apiv1.Event
-	if err := json.Unmarshal(raw.data, &e); err != nil {
-		return e, fmt.Errorf("an event is not Taskweir's: %w", err)
+	if err := json.Unmarshal(raw.Data, &e); err != nil {
+		return e, fmt.Errorf("taskweir: an event is not Taskweir's: %w", err)
 	}
 	if e.ID == "" {
-		e.ID = raw.id
+		e.ID = raw.ID
 	}
 	if e.Type == "" {
-		e.Type = raw.name
+		e.Type = raw.Name
 	}
 	return e, nil
 }

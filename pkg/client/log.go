@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/taskweir/taskweir/pkg/apiv1"
 )
@@ -67,13 +68,14 @@ func pieceAt(h http.Header, q LogQuery) LogPiece {
 // attempt on. It goes on over restarts of the server and lost connections, as WithPatience says. Text is the caller's to keep.
 func (c *Client) FollowLog(ctx context.Context, id apiv1.ID, q LogQuery, opts ...CallOption) iter.Seq2[LogPiece, error] {
 	return func(yield func(LogPiece, error) bool) {
-		f := follower{c: c, id: id, q: q, opts: opts}
+		f := follower{c: c, id: id, q: q}
 		p := c.patient()
 		for {
 			r := logRequest(id, f.q).with("follow", "true")
 			for _, o := range opts {
 				o(r)
 			}
+			r.again = f.opened
 			over, err := f.connection(ctx, r, p, yield)
 			if over {
 				return
@@ -96,10 +98,11 @@ func (c *Client) FollowLog(ctx context.Context, id apiv1.ID, q LogQuery, opts ..
 }
 
 type follower struct {
-	c    *Client
-	id   apiv1.ID
-	q    LogQuery // what comes next
-	opts []CallOption
+	c  *Client
+	id apiv1.ID
+	q  LogQuery // what comes next
+
+	opened bool // at least once
 }
 
 // connection yields what one connection brings. over: the caller has enough. No error: the server ended it.
@@ -108,6 +111,8 @@ func (f *follower) connection(ctx context.Context, r *request, p *patience, yiel
 	if err != nil || conn == nil {
 		return conn == nil && err == nil, err
 	}
+	f.opened = true
+	defer p.closed(time.Now())
 	defer conn.Close()
 	p.seen()
 	at := pieceAt(conn.header, f.q)
@@ -143,7 +148,7 @@ func (f *follower) ended(ctx context.Context) (bool, error) {
 	}
 	for _, a := range t.Attempts {
 		if a.ID == f.q.Attempt {
-			return a.Outcome != "", nil
+			return a.Outcome != "" || apiv1.Final(t.State), nil
 		}
 	}
 	return apiv1.Final(t.State) || f.q.Attempt != 0, nil

@@ -54,6 +54,7 @@ type request struct {
 	accept       string        // default JSON
 	lastEventID  string        // of a stream that goes on
 	gone         bool          // a DELETE: not found after a try that may have been carried out is success
+	again        bool          // a stream that was open before: also what is gone for longer is waited for
 	meta         *Response
 }
 

@@ -74,7 +74,7 @@ const (
 func (r *request) worthRepeating(err error) (after time.Duration, ok bool) {
 	var maybeDone bool
 	if e, is := errors.AsType[*Error](err); is {
-		if !temporary(e) {
+		if !temporary(e) && !(r.again && e.Problem.Code == apiv1.CodeLiveViewUnavailable) {
 			return 0, false
 		}
 		after, maybeDone = e.RetryAfter, e.MaybeDone()

@@ -14,12 +14,6 @@ const maxLine = 1 << 20
 
 var errLineTooLong = errors.New("a line of the event stream is longer than 1 MiB")
 
-// sseEvent is one server-sent event.
-type sseEvent struct {
-	id, name string
-	data     []byte
-}
-
 // sseReader reads server-sent events as the HTML standard defines them.
 type sseReader struct {
 	in     *bufio.Reader
@@ -32,21 +26,21 @@ type sseReader struct {
 func newSSEReader(in io.Reader) *sseReader { return &sseReader{in: bufio.NewReaderSize(in, 16<<10)} }
 
 // next gives the next event that has data. An event that the end of the stream cuts off is dropped.
-func (s *sseReader) next() (sseEvent, error) {
-	var e sseEvent
+func (s *sseReader) next() (RawEvent, error) {
+	var e RawEvent
 	var data []byte
 	has := false
 	for {
 		line, err := s.line()
 		if err != nil {
-			return sseEvent{}, err
+			return RawEvent{}, err
 		}
 		if len(line) == 0 {
 			if has {
-				e.id, e.data = s.lastID, data
+				e.ID, e.Data = s.lastID, data
 				return e, nil
 			}
-			e.name = ""
+			e.Name = ""
 			continue
 		}
 		name, value := line, []byte(nil)
@@ -59,10 +53,10 @@ func (s *sseReader) next() (sseEvent, error) {
 				data = append(data, '\n')
 			}
 			if data, has = append(data, value...), true; len(data) > maxLine {
-				return sseEvent{}, errLineTooLong
+				return RawEvent{}, errLineTooLong
 			}
 		case "event":
-			e.name = string(value)
+			e.Name = string(value)
 		case "id":
 			if bytes.IndexByte(value, 0) < 0 {
 				s.lastID = string(value)

@@ -70,6 +70,44 @@ func TestEventsResume(t *testing.T) {
 	}
 }
 
+// A stream that was open for long without a word is no server that is away: its end begins the time of patience, and Redis that is gone is
+// waited for, unless the stream was never open.
+func TestStreamsArePatientAfterALongSilence(t *testing.T) {
+	c := scripted(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		switch n {
+		case 1:
+			stream200(w)
+			say(w, ": life\n\n")
+			time.Sleep(60 * time.Millisecond) // longer than the patience
+		case 2:
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(503)
+			fmt.Fprint(w, `{"status":503,"code":"live_view_unavailable"}`)
+		case 3:
+			stream200(w)
+			say(w, "id: 1-0\nevent: x\ndata: {\"a\":\ndata: 1.0}\n\n")
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	c.core.patience, c.core.policy.Base, c.core.policy.Cap = 50*time.Millisecond, time.Millisecond, time.Millisecond
+	got, err := Collect(c.OpenEvents(t.Context(), "/v1/events", nil, ""), 0)
+	if err != nil || len(got) != 1 || got[0].ID != "1-0" || got[0].Name != "x" || string(got[0].Data) != "{\"a\":\n1.0}" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	c = scripted(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(503)
+		fmt.Fprint(w, `{"status":503,"code":"live_view_unavailable"}`)
+	})
+	if _, err := Collect(c.OpenEvents(t.Context(), "/v1/events", nil, ""), 0); Code(err) != apiv1.CodeLiveViewUnavailable {
+		t.Error(err)
+	}
+	if _, err := Collect(c.OpenEvents(t.Context(), "no/slash", nil, ""), 0); err == nil {
+		t.Error("taken")
+	}
+}
+
 func TestTaskEventsEndWithTheTask(t *testing.T) {
 	c := scripted(t, func(n int, w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -163,7 +201,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-func readAll(in io.Reader) (out []sseEvent, err error) {
+func readAll(in io.Reader) (out []RawEvent, err error) {
 	s := newSSEReader(in)
 	for {
 		e, err := s.next()
@@ -175,16 +213,16 @@ func readAll(in io.Reader) (out []sseEvent, err error) {
 }
 
 func TestSSE(t *testing.T) {
-	for text, want := range map[string][]sseEvent{
-		"data: a\n\n":                                     {{data: []byte("a")}},
-		"\ufeffdata:a\r\rdata: b\r\n\r\n":                 {{data: []byte("a")}, {data: []byte("b")}},
-		"id: 7\nevent: x\ndata: a\ndata:  b\ndata\n\n":    {{id: "7", name: "x", data: []byte("a\n b\n")}},
-		"id: 7\n\ndata: a\n\nid\ndata: b\n\n":             {{id: "7", data: []byte("a")}, {data: []byte("b")}},
-		"event: x\n\ndata: a\n\n":                         {{data: []byte("a")}},
-		": hi\n\nnonsense: 1\nid: a\x00b\ndata: c\n\n":    {{data: []byte("c")}},
+	for text, want := range map[string][]RawEvent{
+		"data: a\n\n":                                     {{Data: []byte("a")}},
+		"\ufeffdata:a\r\rdata: b\r\n\r\n":                 {{Data: []byte("a")}, {Data: []byte("b")}},
+		"id: 7\nevent: x\ndata: a\ndata:  b\ndata\n\n":    {{ID: "7", Name: "x", Data: []byte("a\n b\n")}},
+		"id: 7\n\ndata: a\n\nid\ndata: b\n\n":             {{ID: "7", Data: []byte("a")}, {Data: []byte("b")}},
+		"event: x\n\ndata: a\n\n":                         {{Data: []byte("a")}},
+		": hi\n\nnonsense: 1\nid: a\x00b\ndata: c\n\n":    {{Data: []byte("c")}},
 		"data: not finished\n":                            nil,
-		"data: a\n\ndata: b":                              {{data: []byte("a")}},
-		"retry: 10\nretry: x\nretry: -1\n\ndata: a:b\n\n": {{data: []byte("a:b")}},
+		"data: a\n\ndata: b":                              {{Data: []byte("a")}},
+		"retry: 10\nretry: x\nretry: -1\n\ndata: a:b\n\n": {{Data: []byte("a:b")}},
 	} {
 		for _, in := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text))} {
 			got, _ := readAll(in)
@@ -193,7 +231,7 @@ func TestSSE(t *testing.T) {
 				continue
 			}
 			for i := range got {
-				if got[i].id != want[i].id || got[i].name != want[i].name || !bytes.Equal(got[i].data, want[i].data) {
+				if got[i].ID != want[i].ID || got[i].Name != want[i].Name || !bytes.Equal(got[i].Data, want[i].Data) {
 					t.Errorf("%q: %d is %+v, want %+v", text, i, got[i], want[i])
 				}
 			}
@@ -215,7 +253,7 @@ func FuzzSSE(f *testing.F) {
 			t.Fatalf("%q: %d events of %d, %v", raw[:at], len(part), len(all), err)
 		}
 		for i, e := range part {
-			if e.id != all[i].id || e.name != all[i].name || !bytes.Equal(e.data, all[i].data) {
+			if e.ID != all[i].ID || e.Name != all[i].Name || !bytes.Equal(e.Data, all[i].Data) {
 				t.Fatalf("%q cut at %d: %+v, want %+v", raw, at, e, all[i])
 			}
 		}

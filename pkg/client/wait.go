@@ -77,6 +77,16 @@ func (p *patience) after(ctx context.Context, r *request, err error) error {
 	return nil
 }
 
+// closed notes the end of a connection that was opened: until then there was an answer, also when it said nothing for long.
+func (p *patience) closed(opened time.Time) {
+	if p.last = time.Now(); time.Since(opened) > lasted {
+		p.bad = 0
+	}
+}
+
+// lasted is how long a connection lasts whose end is no sign of trouble.
+const lasted = 10 * time.Second
+
 func (p *patience) seen() { p.last, p.bad = time.Now(), 0 }
 
 // answered notes an answer; one that came earlier than it was asked for is followed by a pause.
