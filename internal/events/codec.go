@@ -105,23 +105,23 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decode reads an entry. It fails on what is none, and on what a later version wrote.
-func decode(b []byte) (missed bool, out []task.Change, err error) {
+// each reads an entry, change by change; f must not keep what it is given. It fails on what is none, on what a later version wrote,
+// and where what is read is broken: what came before was given then.
+func each(b []byte, f func(*task.Change)) (missed bool, err error) {
 	if len(b) < headBytes || b[0] != entryVersion {
-		return false, nil, errEntry
+		return false, errEntry
 	}
-	missed = b[1]&flagMissed != 0
 	r := reader{b: b[headBytes:]}
-	var last task.Change
-	for len(r.b) > 0 {
-		c := r.change(&last)
-		if r.bad || len(out) == maxChanges {
-			return false, nil, errEntry
+	var both [2]task.Change // this one and the one before it
+	for n := 0; len(r.b) > 0; n++ {
+		c := &both[n&1]
+		r.change(c, &both[1-n&1])
+		if r.bad || n == maxChanges {
+			return false, errEntry
 		}
-		out = append(out, c)
-		last = c
+		f(c)
 	}
-	return missed, out, nil
+	return b[1]&flagMissed != 0, nil
 }
 
 // reader takes an entry apart.
@@ -130,12 +130,13 @@ type reader struct {
 	bad bool
 }
 
-func (r *reader) change(last *task.Change) (c task.Change) {
+func (r *reader) change(c, last *task.Change) {
 	if len(r.b) < 3 {
 		r.bad = true
-		return c
+		return
 	}
 	head := r.b[0]
+	*c = task.Change{}
 	c.Type, c.State, c.Outcome, c.Reason = task.ChangeType(head&7), task.State(r.b[1]&15), task.Outcome(r.b[1]>>4), task.Reason(r.b[2])
 	r.b = r.b[3:]
 	c.AppID, c.LaneID, c.KindID = last.AppID, last.LaneID, last.KindID
@@ -156,7 +157,6 @@ func (r *reader) change(last *task.Change) (c task.Change) {
 		c.ErrCode = r.text()
 		c.ErrMessage = r.text()
 	}
-	return c
 }
 
 func (r *reader) uvarint() uint64 {

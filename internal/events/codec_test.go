@@ -9,6 +9,12 @@ import (
 	"github.com/taskweir/taskweir/internal/task"
 )
 
+// decode reads a whole entry.
+func decode(b []byte) (missed bool, out []task.Change, err error) {
+	missed, err = each(b, func(c *task.Change) { out = append(out, *c) })
+	return missed, out, err
+}
+
 func anyChange(r *rand.Rand) task.Change {
 	c := task.Change{Type: task.ChangeType(1 + r.IntN(4)), State: task.State(1 + r.IntN(6)), Outcome: task.Outcome(r.IntN(8)), Reason: task.Reason(r.IntN(10)),
 		Epoch: r.Int32N(50), AppID: r.Int32N(3), LaneID: r.Int32N(3), KindID: r.Int32N(3), TaskID: r.Int64N(1 << 53), At: 1_700_000_000_000 + r.Int64N(1000)}

@@ -318,41 +318,38 @@ func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 	defer h.mu.Unlock()
 	before := r.here()
 	r.cursor = entries[len(entries)-1].ID
-	type serving struct {
-		t    *topic
-		list []int
-	}
 	var all []serving
 	now := time.Now()
 	for _, t := range h.topics {
 		if missed {
 			t.lost = true // the reset comes before these events: some are missing before them
 		}
-		list := b.pick(&t.filter)
-		if len(list) == 0 && !t.lost {
-			continue
+		if n := b.count(&t.filter, false); n > 0 || t.lost {
+			all = append(all, serving{t: t, n: n})
 		}
-		all = append(all, serving{t, list})
 	}
 	// The small ones first, each within an equal share of what is left: one who wants everything keeps nobody from little.
-	slices.SortFunc(all, func(a, b serving) int { return cmp.Compare(len(a.list), len(b.list)) })
+	slices.SortFunc(all, func(a, b serving) int { return cmp.Compare(a.n, b.n) })
 	left, heads := r.budget(), 0
 	for _, s := range all {
 		heads += s.t.listeners
 	}
+	r.choose(b, all, left, heads)
 	sayLost := now.Sub(r.resetAt) >= resetEvery
 	for _, s := range all {
 		share := left / max(heads, 1)
 		heads -= s.t.listeners
-		size, fits := 0, len(s.list)*frameLeast <= share // what cannot fit is not encoded
+		size, fits := 0, s.may // what cannot fit is not encoded
+		var list []int
 		if fits {
-			size = h.size(b, s.list)
+			list = b.pick(&s.t.filter)
+			size = h.size(b, list)
 			fits = size <= share
 		}
 		if !fits {
 			s.t.lost = true
 		}
-		if !fits && !sayLost || len(s.list) == 0 && !s.t.lost {
+		if !fits && !sayLost || s.n == 0 && !s.t.lost {
 			continue
 		}
 		data := make([]byte, 0, size+256)
@@ -366,13 +363,35 @@ func (r *hubReader) deal(ctx context.Context, entries []Entry) {
 			r.resetAt = now
 		}
 		if fits {
-			for _, i := range s.list {
+			for _, i := range list {
 				data = append(data, b.frames[i]...)
 			}
 			left -= len(data) * s.t.listeners
 		}
 		s.t.push(data, before, h.keeps())
 	}
+}
+
+// serving is a topic and how many events of a batch are for it.
+type serving struct {
+	t   *topic
+	n   int
+	may bool // they were taken out of it
+}
+
+// choose takes out of a batch what topics want that may fit into their shares, when every event is as small as can be. mu is held.
+func (r *hubReader) choose(b *batch, all []serving, left, heads int) {
+	for i := range all {
+		s := &all[i]
+		share := left / max(heads, 1)
+		heads -= s.t.listeners
+		if size := s.n * frameLeast; size <= share {
+			s.may = true
+			b.count(&s.t.filter, true)
+			left -= size * s.t.listeners
+		}
+	}
+	b.load()
 }
 
 // budget is how many bytes one reading may give to all listeners together.
@@ -403,38 +422,34 @@ func (h *Hub) frame(b *batch, i int) []byte {
 	return b.frames[i]
 }
 
-// gather decodes entries and sorts what they hold. missed: some say that events are missing, or cannot be read.
+// gather sorts and counts what entries hold. missed: some say that events are missing, or cannot be read.
 func (h *Hub) gather(ctx context.Context, generation string, entries []Entry) (*batch, bool) {
-	b := &batch{sorts: map[sort]*sorted{}}
+	b := &batch{generation: generation, entries: entries, sorts: map[sort]*sorted{}}
 	missed := false
-	var last *sorted
 	for _, e := range entries {
-		gap, changes, err := decode(e.Data)
+		var last *sorted
+		gap, err := each(e.Data, func(c *task.Change) {
+			if last = b.of(c, last); last == nil {
+				last = h.newSort(ctx, sort{c.AppID, c.LaneID, c.KindID, TypeOf(c)})
+				b.sorts[last.sort] = last
+				missed = missed || last.names == nil
+			}
+			if last.names != nil && last.types != 0 {
+				last.n++
+			}
+		})
 		missed = missed || gap || err != nil
-		for i := range changes {
-			c := &changes[i]
-			s := sort{c.AppID, c.LaneID, c.KindID, TypeOf(c)}
-			if last == nil || last.sort != s { // most come in rows
-				if last = b.sorts[s]; last == nil {
-					last = &sorted{sort: s}
-					b.sorts[s] = last
-					if n, err := h.o.Names(ctx, s.app, s.lane, s.kind); err == nil {
-						last.names = &n
-					} else {
-						h.o.Logger.Debug("an event's names not known", "err", err)
-						missed = true
-					}
-				}
-			}
-			if last.names == nil || s.types == 0 {
-				continue
-			}
-			last.list = append(last.list, len(b.changes))
-			b.changes = append(b.changes, *c)
-			b.kinds = append(b.kinds, last)
-			b.at = append(b.at, position{generation, e.ID, i})
-		}
 	}
-	b.frames = make([][]byte, len(b.changes))
 	return b, missed
+}
+
+// newSort looks up what changes of a sort are called.
+func (h *Hub) newSort(ctx context.Context, s sort) *sorted {
+	one := &sorted{sort: s}
+	if n, err := h.o.Names(ctx, s.app, s.lane, s.kind); err == nil {
+		one.names = &n
+	} else {
+		h.o.Logger.Debug("an event's names not known", "err", err)
+	}
+	return one
 }

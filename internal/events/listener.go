@@ -260,6 +260,8 @@ func (l *Listener) encodePast(ctx context.Context, generation string, entries []
 	if missed || gap {
 		data = l.h.o.Encode(data, seen.String(), nil, nil)
 	}
+	b.count(&l.t.filter, true)
+	b.load()
 	for _, i := range b.pick(&l.t.filter) {
 		if p := b.at[i]; p.entry != seen.entry || p.index > seen.index {
 			data = append(data, l.h.frame(b, i)...)

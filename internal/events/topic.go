@@ -115,9 +115,13 @@ type sort struct {
 	types           Types
 }
 
-// batch is changes that were read together, encoded at most once each.
+// batch is entries that were read together. Their changes are counted by sort first; only those that somebody gets are taken out
+// of them, and encoded at most once each.
 type batch struct {
-	changes []task.Change
+	generation string
+	entries    []Entry
+
+	changes []task.Change // of the sorts that are wanted
 	at      []position
 	kinds   []*sorted // of each change
 	frames  [][]byte
@@ -128,8 +132,59 @@ type batch struct {
 // sorted is the changes of one sort.
 type sorted struct {
 	sort
-	names *Names // nil: not known
-	list  []int  // indexes
+	names  *Names // nil: not known
+	n      int    // changes
+	wanted bool
+	list   []int // indexes, when it is wanted
+}
+
+// of gives the sort of a change; the same as last when it is the same, for most come in rows.
+func (b *batch) of(c *task.Change, last *sorted) *sorted {
+	s := sort{c.AppID, c.LaneID, c.KindID, TypeOf(c)}
+	if last != nil && last.sort == s {
+		return last
+	}
+	return b.sorts[s]
+}
+
+// count is how many changes a filter wants. With want they are taken out by load.
+func (b *batch) count(f *Filter, want bool) (n int) {
+	for _, s := range b.sorts {
+		if s.n > 0 && f.wants(s.app, s.names, s.types) {
+			n += s.n
+			s.wanted = s.wanted || want
+		}
+	}
+	return n
+}
+
+// load takes out the changes that are wanted.
+func (b *batch) load() {
+	n := 0
+	for _, s := range b.sorts {
+		if s.wanted {
+			n += s.n
+			s.list = make([]int, 0, s.n)
+		}
+	}
+	if n == 0 {
+		return
+	}
+	b.changes, b.at, b.kinds = make([]task.Change, 0, n), make([]position, 0, n), make([]*sorted, 0, n)
+	for _, e := range b.entries {
+		i := -1
+		var last *sorted
+		_, _ = each(e.Data, func(c *task.Change) { // what is broken was said when it was counted
+			i++
+			if last = b.of(c, last); last.wanted {
+				last.list = append(last.list, len(b.changes))
+				b.changes = append(b.changes, *c)
+				b.kinds = append(b.kinds, last)
+				b.at = append(b.at, position{b.generation, e.ID, i})
+			}
+		})
+	}
+	b.frames = make([][]byte, len(b.changes))
 }
 
 // pick gives the indexes of what a filter wants, in order.
