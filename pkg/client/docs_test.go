@@ -46,7 +46,7 @@ func TestThePageHasEveryMethod(t *testing.T) {
 	}
 	c := connect()
 	defer c.Close()
-	notWork := map[string]bool{"String": true, "GoString": true, "BaseURL": true, "Close": true, "ForApp": true, "Do": true, "Open": true}
+	notWork := map[string]bool{"String": true, "GoString": true, "BaseURL": true, "Close": true, "ForApp": true, "Do": true, "Open": true, "OpenEvents": true}
 	for _, v := range []any{c, c.Schedules, c.Queues, c.LimitKeys, c.Kinds, c.Workers, c.Apps, c.Bulk} {
 		for i := range reflect.TypeOf(v).NumMethod() {
 			if name := reflect.TypeOf(v).Method(i).Name; !notWork[name] && !strings.Contains(string(page), "`"+name+"`") {
