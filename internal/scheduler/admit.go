@@ -72,6 +72,7 @@ func (p *loop) fill(ctx context.Context, l *laneState, now time.Time) error {
 			}
 		}
 		r := l.dequeue(a)
+		a.warm.add(r.Flow)
 		l.drr.charge(id, min(n, room))
 		rung := &rungBell{bell: r.Bell, n: n, pressing: true, rungAt: now}
 		if limited {

@@ -11,7 +11,7 @@ import (
 // however many there are. A sweep goes over the keys of a (lane, app) that have bells, some at a time, by an index: it reads one entry
 // for each key, how the limits among them stand, and the first bells of those that may start. Nothing is kept of a key but its limit. A
 // sweep that found nothing waits ten times as long as it took, so that 100,000 keys that all wait cost a tenth of a connection; they are
-// gone round in about 10 s then, a thousand in 100 ms. That is what a task of a limited key may wait longer than its limit asks for.
+// gone round in about 10 s then, a thousand in 100 ms. Keys of which something happened lately do not wait for that (warm.go).
 
 const (
 	flowPage   = 256                    // flows looked at in one step of a sweep
@@ -21,9 +21,12 @@ const (
 
 // sweep does one step of an app's sweep and reports whether there is anything to ring.
 func (p *loop) sweep(ctx context.Context, l *laneState, a *appState, want int) (bool, error) {
+	if err := p.lookAtWarm(ctx, l, a, want); err != nil {
+		return false, err
+	}
 	begin := time.Now()
 	if begin.Before(a.sweepAt) {
-		return false, nil
+		return len(a.ahead) > 0, nil
 	}
 	flows, err := p.dueFlows(ctx, l, a)
 	if err != nil {
@@ -38,14 +41,8 @@ func (p *loop) sweep(ctx context.Context, l *laneState, a *appState, want int) (
 		return false, err
 	}
 	before := len(a.ahead)
-	if len(wants) > 0 {
-		qctx, cancel := p.s.query(ctx)
-		defer cancel()
-		bells, err := p.s.o.Store.FlowBells(qctx, l.lane.ID, a.id, l.kind, p.s.o.Clock.Now(), wants)
-		if err != nil {
-			return false, err
-		}
-		p.takeIn(l, a, bells)
+	if err := p.readFlows(ctx, l, a, wants, nil); err != nil {
+		return false, err
 	}
 	now := time.Now()
 	switch pause := sweepShare * now.Sub(begin); {

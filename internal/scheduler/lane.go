@@ -73,6 +73,7 @@ type appState struct {
 
 	flowAt  int64     // in a lane of flows: the last flow that the sweep looked at …
 	sweepAt time.Time // … and when it goes on
+	warm    warm
 }
 
 // rungBell is a bell that was rung, by this scheduler or by its writer, and is not claimed.
@@ -93,6 +94,7 @@ type rungBell struct {
 	hastyAt time.Time // … the last of them
 
 	limits limitsOf // under which it was rung
+	held   bool     // a limit that was set since may have refused it
 	quota  int      // tasks that count there
 }
 

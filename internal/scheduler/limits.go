@@ -32,6 +32,7 @@ type limits struct {
 	queues  map[string]*limit
 	apps    map[int32]*limit
 	keys    map[flowKey]*limit
+	changed []flowKey // keys that changed and the bell loop has not heard of
 
 	// The bell loop's own.
 	wanted []*limit  // somebody waits for them: read how they stand
@@ -55,8 +56,31 @@ func newLimits(s *Scheduler) *limits {
 	return &limits{s: s, queues: map[string]*limit{}, apps: map[int32]*limit{}, keys: map[flowKey]*limit{}}
 }
 
-// hear takes changes over; changed tells whether there were any.
-func (m *limits) hear(ctx context.Context) (changed bool, err error) {
+// hearAt is when to hear again where anything is limited; zero where nothing is.
+func (m *limits) hearAt() time.Time {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if len(m.queues)+len(m.apps)+len(m.keys) == 0 {
+		return time.Time{}
+	}
+	return m.at.Add(limitsEvery)
+}
+
+// changedMost bounds the keys of which it is remembered that they changed: warm flows are no more.
+const changedMost = warmMost
+
+// changedSince gives the version and the keys that changed behind another one, as far as remembered.
+func (m *limits) changedSince(version int64) (is int64, keys []flowKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if version != m.version {
+		keys, m.changed = m.changed, nil
+	}
+	return m.version, keys
+}
+
+// hear takes changes over.
+func (m *limits) hear(ctx context.Context) error {
 	m.mu.RLock()
 	since, at := m.version, m.at
 	m.mu.RUnlock()
@@ -67,12 +91,12 @@ func (m *limits) hear(ctx context.Context) (changed bool, err error) {
 	defer cancel()
 	rows, version, err := m.s.o.Store.LimitsSince(ctx, since)
 	if err != nil {
-		return false, err
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if version < m.version {
-		return false, nil
+		return nil
 	}
 	if m.at = time.Now(); since == 0 {
 		m.queues, m.apps, m.keys = map[string]*limit{}, map[int32]*limit{}, map[flowKey]*limit{}
@@ -83,13 +107,16 @@ func (m *limits) hear(ctx context.Context) (changed bool, err error) {
 		switch {
 		case r.Flow != 0:
 			learn(m.keys, flowKey{r.AppID, r.Flow}, r)
+			if len(m.changed) < changedMost {
+				m.changed = append(m.changed, flowKey{r.AppID, r.Flow})
+			}
 		case r.AppID != 0:
 			learn(m.apps, r.AppID, r)
 		default:
 			learn(m.queues, r.Name, r)
 		}
 	}
-	return len(rows) > 0, nil
+	return nil
 }
 
 // learn replaces a limit. What was rung under the one before counts there until it is gone; the claim guards what is rung meanwhile.
@@ -285,20 +312,30 @@ func (p *loop) hearLimits(ctx context.Context, now time.Time) error {
 	if !p.busy.Load() || now.Sub(at) < limitsEvery {
 		return nil
 	}
-	changed, err := m.hear(ctx)
-	if err != nil || !changed {
+	if err := m.hear(ctx); err != nil {
 		return err
+	}
+	version, changed := m.changedSince(p.limits)
+	if version == p.limits {
+		return nil // whoever reads the lanes hears of limits too: what they heard is looked at here all the same
 	}
 	if err := p.s.view.readLanes(ctx); err != nil {
 		return err
 	}
+	p.limits = version
 	p.refreshViews()
 	for _, l := range p.lanes {
 		for _, a := range l.apps {
-			a.sweepAt = time.Time{}
+			a.sweepAt, a.warm.at = time.Time{}, time.Time{}
+			for _, key := range changed {
+				if key.app == a.id && l.kind.Flows() {
+					a.warm.add(key.flow)
+				}
+			}
 		}
 		for _, r := range l.rung {
-			if _, any := p.limitsOfBell(l, &r.bell); any && !r.limited() {
+			if _, any := p.limitsOfBell(l, &r.bell); (any || r.held) && !r.limited() {
+				r.held = true
 				r.nextAt, r.interval = now.Add(limitedRering), 0 // the limit may have refused it
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/bell"
 	"github.com/taskweir/taskweir/internal/nsqbus"
 	"github.com/taskweir/taskweir/internal/scheduler"
 	"github.com/taskweir/taskweir/internal/sqldb"
@@ -24,6 +25,8 @@ import (
 type ground struct {
 	*site
 	src   *nsqbus.Source
+	pub   *nsqbus.Publisher
+	sch   *scheduler.Scheduler
 	runMs int // of a handler
 	fails int // one handler in so many fails; 0: none
 
@@ -43,8 +46,8 @@ type start struct {
 func newGround(t testing.TB, s *sqldb.Store) *ground {
 	t.Helper()
 	pub, src := nsq(t)
-	g := &ground{site: newSite(t, s), src: src, now: map[string]int{}, most: map[string]int{}}
-	run(t, scheduler.Options{Store: s, Publisher: pub, Clock: s.Clock(),
+	g := &ground{site: newSite(t, s), src: src, pub: pub, now: map[string]int{}, most: map[string]int{}}
+	g.sch = run(t, scheduler.Options{Store: s, Publisher: pub, Clock: s.Clock(),
 		Intervals: scheduler.Intervals{DeadAfter: 1500 * time.Millisecond, Workers: 200 * time.Millisecond, Rescue: 100 * time.Millisecond}})
 	return g
 }
@@ -389,6 +392,75 @@ func TestKeysThatWaitAreInNobodysWay(t *testing.T) {
 		}
 		if n := g.ended(held[:min(100, keys)], task.Succeeded); n > 0 || g.most["paused"] > 0 {
 			t.Errorf("%d of those that wait ran, %d of the paused", n, g.most["paused"])
+		}
+	})
+}
+
+// ring has what is submitted rung by its writer, as an API server does. What it gives ends that.
+func (g *ground) ring() (stop func()) {
+	table := bell.NewTable(g.store.Lanes, nil)
+	g.ringer = bell.New(bell.Options{Publisher: g.pub, Lanes: table, Clock: g.store.Clock(), Wake: g.sch.Wake})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { table.Run(ctx) })
+	wg.Go(func() { g.ringer.Run(ctx) })
+	return func() { cancel(); wg.Wait() }
+}
+
+// What is not held back is picked up soon beside keys that wait, all of them with something to do: tasks without a key, of another app,
+// of another queue, and of a key that may run. TASKWEIR_LIMITS_KEYS keys wait, paused.
+func TestPickupBesideKeysThatWait(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) {
+		g := newGround(t, s)
+		ctx := context.Background()
+		other, err := s.CreateApp(ctx, task.App{Key: "other", Name: "other"})
+		g.must(err)
+		lane, err := s.EnsureLane(ctx, "another", task.Normal)
+		g.must(err)
+		_, err = s.PutLimitKey(ctx, g.app, "free", task.Limits{Concurrency: 4}, false)
+		g.must(err)
+		keys := number("TASKWEIR_LIMITS_KEYS", 1_000)
+		g.pauseKeys(keys)
+		body, err := task.Body{Payload: []byte("held")}.Encode()
+		g.must(err)
+		i := 0
+		for left := keys; left > 0; left -= 10_000 {
+			g.submit(min(left, 10_000), func(sub *task.Submission) {
+				sub.Body, sub.Flags = body, 0
+				sub.Flow = task.FlowOf(g.app, fmt.Sprint("key", i))
+				i++
+			})
+		}
+		g.workers(2, 16)
+		defer g.ring()()
+		kinds := []struct {
+			name   string
+			key    string
+			change func(*task.Submission)
+		}{
+			{"without a key", "", nil}, {"of another app", "", func(sub *task.Submission) { sub.AppID = other.ID }},
+			{"of another queue", "", func(sub *task.Submission) { sub.LaneID = lane.ID }}, {"of a key that may run", "free", nil},
+		}
+		time.Sleep(500 * time.Millisecond)
+		for _, kind := range kinds {
+			var took []time.Duration
+			for range 40 {
+				g.mu.Lock()
+				before := len(g.starts)
+				g.mu.Unlock()
+				at := time.Now()
+				g.add(1, g.app, kind.key, kind.name, kind.change)
+				g.eventually("it starts", 20*time.Second, func() bool { return g.started() > before })
+				g.mu.Lock()
+				took = append(took, g.starts[before].at.Sub(at))
+				g.mu.Unlock()
+			}
+			slices.Sort(took)
+			p50, p99 := took[len(took)/2], took[len(took)-1]
+			t.Logf("%d keys wait; a task %s is picked up after %v at the median, %v at the most", keys, kind.name, p50.Round(time.Millisecond), p99.Round(time.Millisecond))
+			if p50 > 100*time.Millisecond || p99 > time.Second+time.Duration(keys)*20*time.Microsecond {
+				t.Errorf("%s: %v at the median, %v at the most", kind.name, p50, p99)
+			}
 		}
 	})
 }

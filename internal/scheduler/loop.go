@@ -30,6 +30,7 @@ type loop struct {
 
 	hastened []haste // workers that went a moment ago
 
+	limits   int64 // the version of the limits that was looked at last
 	gen      int64 // the publisher's generation
 	wokeAt   time.Time
 	lookAt   time.Time // next look
@@ -485,11 +486,14 @@ func (p *loop) wait(now time.Time) time.Duration {
 		}
 		for _, a := range l.apps {
 			if l.kind.Flows() && a.look && !l.lane.Paused && l.unclaimed < l.window(now) && a.sweepAt.After(now) {
-				next = earlier(next, a.sweepAt)
+				next = earlier(earlier(next, a.sweepAt), a.warm.nextAt())
 			}
 		}
 	}
 	if at := p.s.limits.freeAt; !at.IsZero() {
+		next = earlier(next, at)
+	}
+	if at := p.s.limits.hearAt(); p.busy.Load() && !at.IsZero() {
 		next = earlier(next, at)
 	}
 	return max(pollMin, next.Sub(now))

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/bell"
 	"github.com/taskweir/taskweir/internal/message"
 	"github.com/taskweir/taskweir/internal/nsqbus"
 	"github.com/taskweir/taskweir/internal/nsqembed"
@@ -20,11 +21,12 @@ var _ scheduler.Store = (*sqldb.Store)(nil)
 
 // site is a database with an app and a lane.
 type site struct {
-	t     testing.TB
-	store *sqldb.Store
-	app   int32
-	lane  task.Lane
-	kind  int32
+	t      testing.TB
+	store  *sqldb.Store
+	app    int32
+	lane   task.Lane
+	kind   int32
+	ringer *bell.Ringer // rings what is submitted; nil: the scheduler finds it
 }
 
 func newSite(t testing.TB, s *sqldb.Store) *site {
@@ -42,7 +44,7 @@ func newSite(t testing.TB, s *sqldb.Store) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &site{t, s, app.ID, lane, kinds["echo"]}
+	return &site{t: t, store: s, app: app.ID, lane: lane, kind: kinds["echo"]}
 }
 
 // submit writes n plain tasks; change may alter each.
@@ -70,8 +72,14 @@ func (x *site) submit(n int, change func(*task.Submission)) []int64 {
 			req.Tasks = append(req.Tasks, sub)
 			out = append(out, sub.ID)
 		}
-		if _, err := x.store.Submit(ctx, []*task.Request{req}); err != nil {
+		bells, err := x.store.Submit(ctx, []*task.Request{req})
+		if err != nil {
 			x.t.Fatal(err)
+		}
+		for i := range bells {
+			if x.ringer != nil {
+				x.ringer.Ring(task.Rung{Bell: bells[i]})
+			}
 		}
 	}
 	return out

@@ -268,7 +268,7 @@ func (p *loop) nextRing(l *laneState, r *rungBell, now time.Time, window int, pe
 	switch {
 	case l.hastyAgain(r, now):
 		return min(hasteEvery, i.Rering)
-	case r.interval == 0 && r.limited():
+	case r.interval == 0 && (r.limited() || r.held):
 		r.interval = limitedRering
 	case r.interval == 0:
 		r.interval = reringInterval(i.Rering, i.ReringMax, window, perSecond)

@@ -128,7 +128,7 @@ func (v *view) readLanes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.s.limits.hear(ctx); err != nil {
+	if err := v.s.limits.hear(ctx); err != nil {
 		return err
 	}
 	next := &lanesView{at: begin, lanes: make(map[int32]task.Lane, len(lanes)), apps: make(map[int32]task.App, len(apps))}
