@@ -440,3 +440,26 @@ func TestBounds(t *testing.T) {
 		c.Close()
 	})
 }
+
+// One who comes while the last one leaves is let in.
+func TestComingAndGoing(t *testing.T) {
+	h := newHub(&memory{})
+	defer h.Close()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 2_000 {
+				l, err := h.Listen(t.Context(), Filter{App: 1}, "")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				l.Close()
+			}
+		})
+	}
+	all.Wait()
+	if n := h.Listeners(); n != 0 {
+		t.Fatalf("%d listen", n)
+	}
+}

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
@@ -51,6 +52,19 @@ func gone(err error) error {
 func (h *Hub) enter(ctx context.Context, f Filter) (*Listener, error) {
 	h.starting.Lock()
 	defer h.starting.Unlock()
+	for {
+		l, err := h.tryEnter(ctx, f)
+		if !errors.Is(err, errLeft) {
+			return l, err
+		}
+	}
+}
+
+// errLeft says that the last listener left, and ended the reader, while another one came.
+var errLeft = errors.New("events: the reader has ended")
+
+// tryEnter is one try to enter. starting is held: nobody else starts a reader, so that the second try cannot find one that ends.
+func (h *Hub) tryEnter(ctx context.Context, f Filter) (*Listener, error) {
 	h.mu.Lock()
 	r, full, closed := h.reader, h.listeners >= h.o.MaxListeners, h.closed
 	broken := r != nil && r.broken
@@ -72,12 +86,12 @@ func (h *Hub) enter(ctx context.Context, f Filter) (*Listener, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.reader == nil { // it is ours, or the last listener left meanwhile and ended it
-		if r.ctx.Err() != nil {
-			return nil, gone(ErrEnded)
-		}
 		if h.closed {
 			r.cancel()
 			return nil, gone(ErrEnded)
+		}
+		if r.ctx.Err() != nil {
+			return nil, errLeft
 		}
 		h.reader = r
 		h.tasks.Go(r.run)
