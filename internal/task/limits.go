@@ -89,7 +89,7 @@ func (l *Limits) Allows(c LimitCount, nowNs int64, slack bool, limit int) int {
 		if slack {
 			nowNs += rateSlackNs
 		}
-		used := float64(max(0, c.Tat-nowNs)) * float64(l.RateTasks) / (float64(l.RatePerMs) * 1e6)
+		used := float64(max(0, l.tat(c, nowNs)-nowNs)) * float64(l.RateTasks) / (float64(l.RatePerMs) * 1e6)
 		limit = min(limit, l.RateBurst-int(math.Ceil(used-1e-6)))
 	}
 	return max(0, limit)
@@ -104,15 +104,30 @@ func (l *Limits) Started(c LimitCount, n int, nowNs int64) LimitCount {
 		c.Running += n
 	}
 	if l.RateTasks > 0 {
-		c.Tat = max(c.Tat, nowNs) + int64(float64(n)*float64(l.RatePerMs)*1e6/float64(l.RateTasks)+0.5)
+		used := int64(float64(n)*float64(l.RatePerMs)*1e6/float64(l.RateTasks) + 0.5)
+		c.Tat = min(max(l.tat(c, nowNs), nowNs), math.MaxInt64-used) + used
 	}
 	return c
 }
+
+// tat is until when the rate is used up. What was started uses up no more than the burst: a time that lies much farther off was taken
+// before the database's clock was set back, and the rate starts anew. (Where the burst lasts for longer than the clock was set back by,
+// that is not told apart; then the wait is longer by as much.)
+func (l *Limits) tat(c LimitCount, nowNs int64) int64 {
+	most := float64(l.RateBurst) * float64(l.RatePerMs) * 1e6 / float64(l.RateTasks)
+	if float64(c.Tat-nowNs) > most+max(most, clockSlackNs) {
+		return 0
+	}
+	return c.Tat
+}
+
+// clockSlackNs is by how much the clock may be set back without a rate starting anew.
+const clockSlackNs = 1_000_000_000
 
 // NextAt is when one more task may start by the rate, in ns; nowNs or earlier: now.
 func (l *Limits) NextAt(c LimitCount, nowNs int64) int64 {
 	if l.RateTasks == 0 {
 		return nowNs
 	}
-	return c.Tat - int64(float64(l.RateBurst-1)*float64(l.RatePerMs)*1e6/float64(l.RateTasks))
+	return l.tat(c, nowNs) - int64(float64(l.RateBurst-1)*float64(l.RatePerMs)*1e6/float64(l.RateTasks))
 }
