@@ -114,6 +114,9 @@ func commonProblems(w *world) {
 			w.anywhere(o).send(`{"nope":1}`).do().code("invalid")
 			w.anywhere(o).send(`{`).do().code("malformed")
 		}
+		if !o.IfMatch && o.Method != "GET" {
+			w.anywhere(o).header("If-Match", `*`).send(o.Example.Body).do().code("invalid") // not ignored
+		}
 		if o.IfMatch {
 			w.anywhere(o).header("If-Match", `"99-x"`).send(o.Example.Body).do().code("precondition_failed")
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/taskweir/taskweir/internal/control"
 	"github.com/taskweir/taskweir/internal/httpkit"
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 // Options are what the API needs.
@@ -152,9 +153,16 @@ func (a *api) routes() []route {
 	}
 }
 
+// guarded are the routes that honour If-Match.
+var guarded = map[string]bool{
+	"PATCH /v1/apps/:app": true, "PUT /v1/schedules/:id": true, "DELETE /v1/schedules/:id": true, "POST /v1/schedules/:id/pause": true,
+	"POST /v1/schedules/:id/resume": true, "POST /v1/schedules/:id/skip-next": true,
+}
+
 // authenticated puts the credential, the query parameters and ?app= before a handler.
 func (a *api) authenticated(rt route) httpkit.Handler {
 	takesApp, takesTicket := slices.Contains(rt.query, "app"), slices.Contains(rt.query, "ticket")
+	unguarded := rt.method != http.MethodGet && !guarded[rt.method+" "+rt.path]
 	return func(ctx context.Context, r *httpkit.Request) (httpkit.Response, error) {
 		who, ticket, err := a.credential(ctx, r, takesTicket)
 		if err != nil {
@@ -163,6 +171,9 @@ func (a *api) authenticated(rt route) httpkit.Handler {
 		who = who.Via("v1", r.Address(), r.ID())
 		if err := r.OnlyQuery(rt.query...); err != nil {
 			return httpkit.Response{}, err
+		}
+		if unguarded && r.HasHeader("If-Match") { // who sends it relies on it
+			return httpkit.Response{}, task.InvalidField("If-Match", "not_available", "cannot be used here: this route compares no versions")
 		}
 		if takesApp {
 			if key, ok := r.Query("app"); ok {
