@@ -308,5 +308,16 @@ func TestGoWorkersOnACluster(t *testing.T) {
 	p.process(t, dir, "bin/service", service, "exec bin/service", append(env, "SHOP_ADDR="+service)...)
 	p.known(t, dir, "invoice.render", env...)
 	p.operate(t, dir, changes, env...)
+	// What still waits for this worker would wait in the cluster's tables for ever.
+	eventually(t, 20*time.Second, "nothing waits for the page's worker", func() bool {
+		left, err := p.bash(t.Context(), dir, env, `for s in scheduled queued running; do taskweir tasks list --queue invoices --state $s -q; done`)
+		if err == nil && strings.TrimSpace(left) == "" {
+			return true
+		}
+		for _, id := range strings.Fields(left) {
+			_, _ = p.bash(t.Context(), dir, env, "taskweir tasks cancel "+id) // it may have ended meanwhile
+		}
+		return false
+	})
 	stops(t, worker)
 }
