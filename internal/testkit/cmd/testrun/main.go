@@ -25,7 +25,7 @@ import (
 func main() {
 	var o options
 	flag.DurationVar(&o.fuzz, "fuzz", time.Second, "how long each fuzz target runs; 0: only its seeds, as part of go test")
-	flag.DurationVar(&o.timeout, "timeout", 8*time.Minute, "go test's limit for one package")
+	flag.DurationVar(&o.timeout, "timeout", 15*time.Minute, "go test's limit for one package")
 	flag.StringVar(&o.run, "run", "", "go test's -run")
 	flag.BoolVar(&o.noRace, "no-race", false, "without the race detector")
 	flag.IntVar(&o.parallel, "p", 3, "packages at once; most of them wait most of the time")
