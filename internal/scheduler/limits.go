@@ -17,8 +17,9 @@ import (
 
 const (
 	limitsEvery   = 100 * time.Millisecond // between two looks for limits that changed, while there is work
-	countsEvery   = 10 * time.Millisecond  // between two readings of how limits stand that somebody waits for
-	placeEvery    = 15 * time.Millisecond  // between two looks for a place that became free
+	countsEvery   = 3 * time.Millisecond   // between two readings of how limits stand that somebody waits for
+	placeEvery    = 15 * time.Millisecond  // between two looks for a place that became free …
+	placeShare    = 4                      // … or so many in the mean run time of the lanes' tasks, where these are short
 	limitedRering = 50 * time.Millisecond  // a limited bell that stays was refused, or waits for a slot: rung again then, later at double the interval
 )
 
@@ -35,8 +36,9 @@ type limits struct {
 	changed []flowKey // keys that changed and the bell loop has not heard of
 
 	// The bell loop's own.
-	wanted []*limit  // somebody waits for them: read how they stand
-	freeAt time.Time // when one of them may have room; zero: none is waited for
+	place  time.Duration // between two looks for a place that became free
+	wanted []*limit      // somebody waits for them: read how they stand
+	freeAt time.Time     // when one of them may have room; zero: none is waited for
 }
 
 type flowKey struct {
@@ -170,12 +172,12 @@ func (m *limits) roomIn(l *limit, now time.Time) int {
 	if n > 0 {
 		return n
 	}
-	at := now.Add(placeEvery)
+	at := now.Add(m.place)
 	if l.Concurrency == 0 || l.Running+l.pending < l.Concurrency {
 		at = now.Add(max(pollMin, time.Duration(l.NextAt(l.LimitCount, nowNs)-nowNs)))
 	}
 	if l.pending > 0 {
-		at = earlier(at, now.Add(placeEvery)) // what was rung may be claimed already
+		at = earlier(at, now.Add(m.place)) // what was rung may be claimed already
 	}
 	m.want(l, at)
 	return 0
@@ -190,6 +192,17 @@ func (m *limits) want(l *limit, at time.Time) {
 		l.asked = true
 		m.wanted = append(m.wanted, l)
 	}
+}
+
+// setPlace finds out how often to look for a place that became free: as the lane's tasks run that are shortest.
+func (p *loop) setPlace() {
+	every := placeEvery
+	for _, l := range p.lanes {
+		if l.runMs > 0 {
+			every = min(every, time.Duration(l.runMs/placeShare*float64(time.Millisecond)))
+		}
+	}
+	p.s.limits.place = max(every, countsEvery)
 }
 
 // pollLimited sees to it that what was rung under limits is looked at before these are read: what is claimed would count twice.

@@ -466,3 +466,27 @@ func TestPickupBesideKeysThatWait(t *testing.T) {
 		}
 	})
 }
+
+// Short tasks at a limit of concurrency follow each other soon: a place that became free is found without a ring.
+func TestThroughputAtALimitOfConcurrency(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) {
+		g := newGround(t, s)
+		g.must(g.store.TuneLane(context.Background(), g.lane.ID, 0, 16))
+		const places, runMs = 4, 10
+		g.runMs = runMs
+		g.must(g.store.PutQueue(context.Background(), "default", task.Limits{Concurrency: places}, false))
+		g.add(2000, g.app, "", "x", nil)
+		g.workers(2, 16)
+		g.eventually("starts", 10*time.Second, func() bool { return g.started() > 50 })
+		time.Sleep(time.Second) // the workers tell how long tasks run
+		from, before := time.Now(), g.started()
+		time.Sleep(3 * time.Second)
+		rate := float64(g.started()-before) / time.Since(from).Seconds()
+		turn := float64(places) / rate * 1000
+		t.Logf("%d places, tasks of %d ms: %.0f a second, a place's turn takes %.1f ms", places, runMs, rate, turn)
+		if turn > runMs+100 {
+			t.Errorf("a place is empty for %.0f ms between two tasks", turn-runMs)
+		}
+		g.must(g.store.PutQueue(context.Background(), "default", task.Limits{}, true))
+	})
+}

@@ -86,6 +86,7 @@ func (p *loop) tick(ctx context.Context) (time.Duration, error) {
 	p.gen = p.s.o.Publisher.Generation()
 	p.refreshViews()
 	p.takeInbox(time.Now())
+	p.setPlace()
 	p.pollLimited(time.Now())
 	if err := p.pollAll(ctx, time.Now()); err != nil {
 		return 0, err
