@@ -281,17 +281,18 @@ func (r *run) shed() {
 	}
 }
 
+// maxCode is the longest code of an error, in bytes.
+const maxCode = 64
+
+// textOf is the beginning of s as text: bytes that are none, and a character that was cut, are left out.
+func textOf(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }
+
 // limitSizes keeps what a runner reports within the core's limits.
 func limitSizes(res *task.Result) {
 	if len(res.Body) > task.MaxResult {
 		res.Body, res.Truncated = res.Body[:task.MaxResult], true
 	}
-	if len(res.ErrMessage) > task.MaxErrorText {
-		res.ErrMessage = strings.ToValidUTF8(res.ErrMessage[:task.MaxErrorText], "")
-	}
-	if len(res.ErrCode) > 64 {
-		res.ErrCode = res.ErrCode[:64]
-	}
+	res.ErrMessage, res.ErrCode = textOf(res.ErrMessage, task.MaxErrorText), textOf(res.ErrCode, maxCode)
 	if len(res.Delivery) > task.MaxDelivery {
 		res.Delivery = nil
 	}

@@ -45,14 +45,21 @@ func (p *panicked) Error() string { return fmt.Sprint(p.value) }
 // call runs the handler. A panic becomes an error, and its stack the end of the attempt's log: what the handler wrote before
 // it is what one wants to read.
 func (r *runner) call(ctx context.Context, a *Attempt) (err error) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover(); {
+		case p != nil:
 			err = &panicked{p}
 			a.Logger().Error("handler panicked", "panic", err.Error())
 			_, _ = a.log.Write(debug.Stack()) // it never fails
+		case !returned: // runtime.Goexit, whose attempt the engine ends; or panic(nil) where GODEBUG allows it
+			err = &panicked{"nil"}
+			a.end()
 		}
 	}()
-	return r.run(ctx, a)
+	err = r.run(ctx, a)
+	returned = true
+	return err
 }
 
 // verdict says what an error means.
