@@ -42,7 +42,7 @@ func (p *program) bulk() *cobra.Command {
 		p.startBulk(apiv1.BulkDelete, "Delete final tasks"),
 		get1(p, "get ID...", "Show bulk operations and how far they are", of, p.showBulk),
 		p.watchBulk(),
-		p.each("stop ID...", "Stop bulk operations; what was done stays done", http.MethodPost, of, "/stop", "stopping"))
+		p.each("stop ID...", "Stop bulk operations; what was done stays done", http.MethodPost, of, "/stop", ""))
 	return cmd
 }
 
@@ -216,7 +216,7 @@ func (p *program) followBulk(ctx context.Context, c *client, b apiv1.Bulk, raw [
 	case p.json():
 		err = p.printRaw(raw)
 	case b.DryRun:
-		err = p.outcome(b.ID.String(), fmt.Sprintf("%s, dry run: %d tasks match, nothing was changed", b.State, b.Matched))
+		err = p.outcome(b.ID.String(), fmt.Sprintf("%s, dry run: %d tasks match, %d would be changed, %d skipped; nothing was changed", b.State, b.Matched, b.Changed, b.Skipped))
 	default:
 		err = p.outcome(b.ID.String(), fmt.Sprintf("%s: %d tasks matched, %d changed, %d skipped", b.State, b.Matched, b.Changed, b.Skipped))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -82,7 +83,7 @@ func TestBulkCountsAsksAndLooksOn(t *testing.T) {
 	create := exchange{want: "POST /v1/bulk", status: 202, body: `{"action":"retry","filter":{"state":"failed","queue":"mail","labels":{"a":"b=c"},"from":"2030-01-01T00:00:00.000Z"}}`, answer: `{"id":"9","action":"retry","state":"running"}`}
 	dry := create
 	dry.body = strings.TrimSuffix(create.body, "}") + `,"dryRun":true}`
-	counted := exchange{want: "GET /v1/bulk/9", answer: `{"id":"9","action":"retry","state":"done","matched":12,"dryRun":true}`}
+	counted := exchange{want: "GET /v1/bulk/9", answer: `{"id":"9","action":"retry","state":"done","matched":12,"changed":11,"skipped":1,"dryRun":true}`}
 	look := exchange{want: "GET /v1/bulk/9", answer: `{"id":"9","action":"retry","state":"running","matched":5}`}
 	end := exchange{want: "GET /v1/bulk/9", answer: bulkDone}
 	args := []string{"bulk", "retry", "--state=failed", "--queue=mail", "--label=a=b=c", "--from=2030-01-01T00:00:00Z"}
@@ -95,7 +96,7 @@ func TestBulkCountsAsksAndLooksOn(t *testing.T) {
 	run(t, newFake(t).url, "y\n", args...).expect(t, ExitUsage, "add --yes to retry these tasks, or --dry-run")
 	run(t, newFake(t, create, look, end).url, "", append(args, "--yes")...).expect(t, ExitOK, "9 done")
 	run(t, newFake(t, create).url, "", append(args, "--yes", "--no-wait")...).expect(t, ExitOK, "9 running")
-	run(t, newFake(t, dry, counted).url, "", append(args, "--dry-run")...).expect(t, ExitOK, "9 done, dry run: 12 tasks match, nothing was changed")
+	run(t, newFake(t, dry, counted).url, "", append(args, "--dry-run")...).expect(t, ExitOK, "9 done, dry run: 12 tasks match, 11 would be changed, 1 skipped; nothing was changed")
 	if r := run(t, newFake(t, create, end).url, "", append(args, "--yes", "-o=json")...); r.out != bulkDone+"\n" {
 		t.Errorf("%q", r.out)
 	}
@@ -103,6 +104,8 @@ func TestBulkCountsAsksAndLooksOn(t *testing.T) {
 	run(t, newFake(t, gaveUp).url, "", "bulk", "watch", "9").expect(t, ExitTaskFailed, "it gave up: the database is gone")
 	stopped := exchange{want: "GET /v1/bulk/9", answer: `{"id":"9","state":"stopped"}`}
 	run(t, newFake(t, stopped).url, "", "bulk", "watch", "9").expect(t, ExitTaskStopped, "9 stopped")
+	over := exchange{want: "POST /v1/bulk/9/stop", answer: bulkDone}
+	run(t, newFake(t, over).url, "", "bulk", "stop", "9").expect(t, ExitOK, "9 done\n") // too late
 	run(t, newFake(t).url, "", "bulk", "cancel", "--yes").expect(t, ExitUsage, "say which tasks")
 	run(t, newFake(t).url, "", "bulk", "cancel", "--yes", "--ids=x").expect(t, ExitUsage, `--ids: "x" is not an id`)
 	run(t, newFake(t, exchange{want: "POST /v1/bulk", body: `{"action":"cancel","filter":{"ids":["7","8"]}}`, answer: bulkDone}).url, "", "bulk", "cancel", "--yes", "--ids=7,8").expect(t, ExitOK)
@@ -183,4 +186,44 @@ func TestVersionsOfClientAndServer(t *testing.T) {
 	run(t, f.url, "", "version", "--server").expect(t, ExitFailure, "does not tell its version")
 	run(t, f.url, "", "openapi").expect(t, ExitOK, `{"openapi":"3.1.0"}`)
 	run(t, f.url, "", "openapi").expect(t, ExitNotFound, "it is older than this program")
+}
+
+// An error of the command line or the API says what to do about it.
+func TestErrorsSayWhatToDo(t *testing.T) {
+	missing := func(want, code string) exchange {
+		return exchange{want: want, status: 404, answer: `{"status":404,"code":"` + code + `","detail":"no such thing"}`}
+	}
+	for _, c := range []struct {
+		x    exchange
+		args string
+		code int
+		says string
+	}{
+		{missing("GET /v1/tasks/9", "task_not_found"), "tasks get 9", ExitNotFound, "taskweir tasks list"},
+		{missing("POST /v1/queues/q/pause", "queue_not_found"), "queues pause q", ExitNotFound, "taskweir queues"},
+		{missing("GET /v1/apps/a", "app_not_found"), "apps get a", ExitNotFound, "taskweir apps"},
+		{missing("DELETE /v1/apps/a/keys/5", "api_key_not_found"), "apps keys revoke a 5", ExitNotFound, "taskweir apps keys list APP"},
+		{missing("GET /v1/bulk/9", "bulk_not_found"), "bulk get 9", ExitNotFound, "taskweir bulk list"},
+		{exchange{want: "GET /v1/tasks?limit=50", status: 403, answer: `{"status":403,"code":"app_disabled"}`}, "tasks list", ExitCredentials, "taskweir apps enable APP"},
+		{exchange{want: "GET /v1/tasks?limit=50", status: 403, answer: `{"status":403,"code":"scope_too_small"}`}, "tasks list", ExitCredentials, "larger scope"},
+		{exchange{want: "POST /v1/apps/a/test-callback", status: 503, answer: `{"status":503,"code":"no_worker"}`}, "apps test-callback a", ExitUnavailable, "taskweir workers shows"},
+		{exchange{want: "POST /v1/tasks", status: 422, answer: `{"status":422,"code":"invalid","errors":[{"field":"kind","rule":"unknown","message":"x"}]}`}, "tasks submit x", ExitRefused, "taskweir kinds declare NAME"},
+	} {
+		run(t, newFake(t, c.x).url, "", strings.Fields(c.args)...).expect(t, c.code, c.says)
+	}
+	run(t, newFake(t).url, "", "tasks", "submit", "echo", "--delay=5y").expect(t, ExitUsage, "15m or 48h")
+	page, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code := range whereToLook {
+		if !strings.Contains(string(page), "`"+code+"`") {
+			t.Errorf("docs/api.md does not know %s", code)
+		}
+	}
+	for _, m := range regexp.MustCompile("`([a-z_]+_not_found)`").FindAllStringSubmatch(string(page), -1) {
+		if whereToLook[m[1]] == "" {
+			t.Errorf("nothing is said about %s", m[1])
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -89,10 +90,19 @@ func (p *program) each(use, short, method string, path func(string) (string, err
 				case p.json():
 					return p.printJSON(map[string]string{"name": name, "state": done})
 				}
-				return p.outcome(name, done)
+				return p.outcome(name, cmp.Or(done, stateIn(raw)))
 			})
 		}),
 	}
+}
+
+// stateIn is the state of the thing that was answered: asked to end, it may have ended before.
+func stateIn(raw []byte) string {
+	var thing struct{ State string }
+	if err := json.Unmarshal(raw, &thing); err != nil {
+		return "" // the request was carried out
+	}
+	return thing.State
 }
 
 // kinds are the commands for kinds.

@@ -84,7 +84,11 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found
 	root.SetOut(d.Out)
 	root.SetErr(d.Err)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w\n  see: %s --help", err, c.CommandPath()))
+		hint := ""
+		if strings.Contains(err.Error(), "time: ") && strings.Contains(err.Error(), "duration") {
+			hint = "\n  durations are written like 500ms, 90s, 15m or 48h"
+		}
+		return usage(fmt.Errorf("%w%s\n  see: %s --help", err, hint, c.CommandPath()))
 	})
 	p.globalFlags(root)
 	if d.Standalone != nil {

@@ -1,6 +1,7 @@
 package openapi_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,4 +78,17 @@ func last(o openapi.Operation) int {
 		return 1
 	}
 	return 0
+}
+
+// The reference has a line for every code of problems, with its status.
+func TestEveryCodeIsInTheReference(t *testing.T) {
+	page, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, c := range openapi.Codes {
+		if !regexp.MustCompile(fmt.Sprintf("(?m)^\\| %d \\| [^|]*`%s`", c.Status, code)).Match(page) {
+			t.Errorf("docs/api.md has no line for %d %s", c.Status, code)
+		}
+	}
 }
