@@ -32,6 +32,19 @@ func BenchmarkCall(b *testing.B) {
 		call(b, rs[0])
 	}
 	b.Run("bare", func(b *testing.B) { call(b, basic.Echo{}) })
+	// What encoding/json alone takes for the payload and result of typed.
+	b.Run("json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var o order
+			if err := json.Unmarshal(job.Payload, &o); err != nil {
+				b.Fatal(err)
+			}
+			if raw, err := json.Marshal(o); err != nil || len(raw) == 0 {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("raw", func(b *testing.B) {
 		typed(b, func(w *worker.Worker) {
 			worker.HandleResult(w, "k", func(_ context.Context, t worker.Task[json.RawMessage]) (json.RawMessage, error) {
