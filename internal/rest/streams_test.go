@@ -280,3 +280,35 @@ func TestAReportInSeveralLinesIsOneEvent(t *testing.T) {
 		t.Errorf("%s", e.Progress)
 	}
 }
+
+// Neither a ticket nor an id of another app's stream shows anything of that app.
+func TestStreamsShowNothingOfOtherApps(t *testing.T) {
+	onLive(t, func(l *live) {
+		app, key := l.newApp("theirs", "submit")
+		other, nobody := l.with(key), l.with("")
+		mine := l.open("/v1/events").want(200)
+		mine.until("reset")
+		id := l.submit(`{"kind":"echo"}`).ID.String()
+		mine.until("submitted")
+		from := mine.last
+		l.submit(`{"kind":"echo"}`)
+		theirs := other.submit(`{"kind":"echo"}`).ID
+		mine.until("submitted")
+		for _, s := range []*sse{
+			other.open("/v1/events", "Last-Event-ID", from),
+			nobody.open("/v1/events?lastEventId=" + from + "&ticket=" + other.ticket("", "")),
+		} {
+			if e, _ := s.want(200).next(); e.Type != "submitted" || e.Task != theirs {
+				t.Errorf("%+v", e)
+			}
+		}
+		for _, query := range []string{"&app=*", "&app=" + task.SystemApp} {
+			nobody.open("/v1/events?ticket=" + other.ticket("", "") + query).want(403)
+			nobody.open("/v1/events?ticket=" + l.ticket("", "") + "&app=" + app).want(403) // it reads what it was made for, whoever made it
+		}
+		other.do("POST", "/v1/events/tickets", `{"task":"`+id+`"}`).want(404)
+		other.do("POST", "/v1/events/tickets?app=*", "").want(403)
+		nobody.open("/v1/tasks/" + id + "/events?ticket=" + other.ticket("", `{"task":"`+theirs.String()+`"}`)).want(401)
+		nobody.open("/v1/tasks/" + id + "/log?ticket=" + other.ticket("", `{"task":"`+theirs.String()+`"}`)).want(401)
+	})
+}
