@@ -186,13 +186,19 @@ func TestGetShowsATaskWhole(t *testing.T) {
 }
 
 func TestSubmitWaitsUntilFinal(t *testing.T) {
+	why := strings.TrimSuffix(strings.TrimSpace(queued), "}") + `,"verdict":{"code":"no_worker_for_queue","text":"no live worker serves it"}}`
 	f := newFake(t,
 		exchange{want: "POST /v1/tasks", status: 201, answer: queued},
-		exchange{want: "GET /v1/tasks/7?wait=30s", answer: queued},
+		exchange{want: "GET /v1/tasks/7?wait=2s", answer: why},
+		exchange{want: "GET /v1/tasks/7?wait=30s", answer: why},
 		exchange{want: "GET /v1/tasks/7?wait=30s", answer: done},
 		exchange{want: "POST /v1/tasks", status: 201, answer: queued},
-		exchange{want: "GET /v1/tasks/7?wait=30s", answer: strings.Replace(done, `"state":"succeeded"`, `"state":"failed"`, 1)})
-	run(t, f.url, "", "tasks", "submit", "echo", "--wait").expect(t, ExitOK, "succeeded", "result:")
+		exchange{want: "GET /v1/tasks/7?wait=2s", answer: strings.Replace(done, `"state":"succeeded"`, `"state":"failed"`, 1)})
+	r := run(t, f.url, "", "tasks", "submit", "echo", "--wait")
+	r.expect(t, ExitOK, "succeeded", "result:")
+	if n := strings.Count(r.err, "it waits: no_worker_for_queue: no live worker serves it"); n != 1 {
+		t.Errorf("why it waits was told %d times: %s", n, r.err)
+	}
 	run(t, f.url, "", "tasks", "submit", "echo", "--wait", "-o", "json").expect(t, ExitTaskFailed, `"state":"failed"`)
 }
 

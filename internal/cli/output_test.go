@@ -114,13 +114,13 @@ func TestWatchAppendsToAPipe(t *testing.T) {
 }
 
 func TestWaitEndsWithTheTask(t *testing.T) {
-	ask := func(state string) exchange {
-		return exchange{want: "GET /v1/tasks/7?wait=30s", answer: strings.Replace(done, `"succeeded"`, `"`+state+`"`, 1)}
+	ask := func(state, wait string) exchange {
+		return exchange{want: "GET /v1/tasks/7?wait=" + wait, answer: strings.Replace(done, `"succeeded"`, `"`+state+`"`, 1)}
 	}
 	for state, code := range map[string]int{"succeeded": ExitOK, "failed": ExitTaskFailed, "cancelled": ExitTaskStopped} {
-		run(t, newFake(t, ask("running"), ask(state)).url, "", "tasks", "wait", "7").expect(t, code, "state:       "+state)
+		run(t, newFake(t, ask("running", "2s"), ask(state, "30s")).url, "", "tasks", "wait", "7").expect(t, code, "state:       "+state)
 	}
-	f := newFake(t, exchange{want: "GET /v1/tasks/7?wait=30s", slow: true})
+	f := newFake(t, exchange{want: "GET /v1/tasks/7?wait=2s", slow: true})
 	run(t, f.url, "", "tasks", "wait", "7", "--timeout=50ms").expect(t, ExitTimeout, "the time is over and the task is not final")
 	run(t, f.url, "", "tasks", "wait", "x").expect(t, ExitUsage, "is not an id")
 }

@@ -41,15 +41,25 @@ func (p *program) waitTasks() *cobra.Command {
 // errWaited ends a wait whose time is over.
 var errWaited = &exitError{code: ExitTimeout, err: errors.New("the time is over and the task is not final")}
 
+// soon is how long a task is waited for before its verdict is told.
+const soon = 2 * time.Second
+
 // await asks again and again until a task is final, and prints it. The task is stored, so a server that is away for a moment
-// does not end it.
+// does not end it. Of a task that is due and does not start it tells why, once and again when that changes: nobody may be there
+// who ever would.
 func (p *program) await(ctx context.Context, c *client, t apiv1.Task) error {
+	why, wait := "", soon
 	for told := false; ; {
-		now, raw, err := fetch[apiv1.Task](ctx, c, get("/v1/tasks/"+t.ID.String(), p.withApp(waitQuery(30*time.Second))))
+		now, raw, err := fetch[apiv1.Task](ctx, c, get("/v1/tasks/"+t.ID.String(), p.withApp(waitQuery(wait))))
 		switch {
 		case err == nil && apiv1.Final(now.State):
 			return p.awaited(now, raw)
 		case err == nil:
+			if v := now.Verdict; v != nil && now.State == apiv1.StateQueued && v.Code != why {
+				why = v.Code
+				p.note("it waits: %s: %s", v.Code, v.Text)
+			}
+			wait = 30 * time.Second
 			continue
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
