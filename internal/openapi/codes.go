@@ -20,7 +20,7 @@ var Codes = map[string]Code{
 	"attempt_not_found": {http.StatusNotFound, "the task has no such attempt"},
 
 	"schedule_not_found":  {http.StatusNotFound, "no such schedule, or another app's"},
-	"queue_not_found":     {http.StatusNotFound, "no such queue: it is made by its first task"},
+	"queue_not_found":     {http.StatusNotFound, "no such queue: its first task makes it, or PUT /v1/queues/{name}"},
 	"limit_key_not_found": {http.StatusNotFound, "nothing is set for the limit key"},
 	"worker_not_found":    {http.StatusNotFound, "no such worker, or gone for more than an hour"},
 	"app_not_found":       {http.StatusNotFound, "no such app, or one that the key does not see"},
