@@ -10,6 +10,7 @@ import (
 const (
 	followEvery = 500 * time.Millisecond // how often the log of a running attempt is asked for
 	followFast  = 100 * time.Millisecond // the same while it grows by much
+	silentMost  = 4                      // how often that is doubled while the worker does not answer
 	muchOutput  = 16 << 10               // bytes since it was last asked for
 )
 
@@ -28,6 +29,7 @@ type LogReader struct {
 	over   bool
 	row    task.Task // whose attempt is followed
 	begun  bool      // there is an attempt
+	silent int       // how often in a row its worker did not answer
 	wake   chan struct{}
 	leave  []func()
 	peeker Peeker
@@ -91,8 +93,9 @@ func (l *LogReader) ask(ctx context.Context) error {
 	for try := 0; ; try++ {
 		d, err := l.peeker.Peek(ctx, l.row.WorkerID, l.id, l.row.Epoch, l.next)
 		if err != nil {
-			return l.silent(ctx, err)
+			return l.unanswered(ctx, err)
 		}
+		l.silent = 0
 		if !d.Gone {
 			if len(d.Log) > 0 {
 				l.piece = d.Log
@@ -120,9 +123,9 @@ func (l *LogReader) ask(ctx context.Context) error {
 	}
 }
 
-// silent is what to do about a worker that does not answer: when it is dead, its attempt ends some time without its word. What it
+// unanswered is what to do about a worker that does not answer: when it is dead, its attempt ends some time without its word. What it
 // wrote that nobody fetched is lost then; the rest of the log is that of the attempt as it was stored.
-func (l *LogReader) silent(ctx context.Context, cause error) error {
+func (l *LogReader) unanswered(ctx context.Context, cause error) error {
 	if ctx.Err() != nil {
 		return cause
 	}
@@ -133,6 +136,7 @@ func (l *LogReader) silent(ctx context.Context, cause error) error {
 	if row.State != task.Running || row.Epoch != l.row.Epoch {
 		return l.finish(ctx)
 	}
+	l.silent = min(l.silent+1, silentMost)
 	return liveGone(cause)
 }
 
@@ -161,7 +165,7 @@ func (l *LogReader) Next(ctx context.Context, wait time.Duration) (piece []byte,
 			return nil, false, nil
 		}
 		if l.begun {
-			pause = min(pause, followEvery)
+			pause = min(pause, followEvery<<l.silent) // whoever asks a dead worker keeps others from asking for a second
 		}
 		if err := l.pause(ctx, pause); err != nil {
 			return nil, false, err

@@ -326,8 +326,16 @@ func TestFollowingTheLogOfADeadWorker(t *testing.T) {
 	l.x.mu.Lock()
 	l.x.dead = true
 	l.x.mu.Unlock()
-	for before := l.x.asked(); l.x.asked() < before+2; {
-		time.Sleep(10 * time.Millisecond)
+	before := l.x.asked()
+	for l.x.asked() <= before {
+		time.Sleep(time.Millisecond)
+	}
+	first := time.Now()
+	for l.x.asked() <= before+1 {
+		time.Sleep(time.Millisecond)
+	}
+	if d := time.Since(first); d < 900*time.Millisecond {
+		t.Errorf("asked again after %v: each asking of the dead keeps another from asking for a second", d)
 	}
 	if _, err := l.store.Release(context.Background(), c.ClaimID, nil, task.CauseLost); err != nil {
 		t.Fatal(err)
