@@ -152,6 +152,16 @@ func TestEveryChangeIsAudited(t *testing.T) {
 				t.Errorf("%s shows a secret: %s", x.action, both)
 			}
 		}
+		// No entry of any change holds a secret: neither one that was given nor one that was drawn.
+		brought := decode[apiv1.App](w.do("POST", "/v1/apps", `{"name":"b","signingSecret":"brought-secret-0123456789"}`).want(201))
+		drawn := decode[apiv1.App](w.do("POST", "/v1/apps/"+brought.ID+"/secret", "").want(200)).SigningSecret
+		w.do("PATCH", "/v1/apps/"+brought.ID, `{"keepDeliveries":true,"remark":"r"}`).want(200)
+		whole := w.do("GET", "/v1/audit?limit=1000", "").want(200).Body.String()
+		for _, secret := range []string{"hunter2", "payload-that-is-private", "brought-secret", drawn, key, k.Key, rootKey} {
+			if secret == "" || strings.Contains(whole, secret) {
+				t.Errorf("the audit trail holds %q", secret)
+			}
+		}
 		// Who may see what.
 		for _, e := range shop.audit("limit=1000") {
 			if e.App != app {
