@@ -77,7 +77,7 @@ func startUnlessSignalled(ctx context.Context, cfg *config.Config, o Options, si
 		defer close(watched)
 		select {
 		case s := <-signals:
-			cancel(fmt.Errorf("ended by %s while starting", s))
+			cancel(&signalled{s})
 			signals <- s // for a start that was done at that moment
 		case <-started:
 		}
@@ -85,8 +85,17 @@ func startUnlessSignalled(ctx context.Context, cfg *config.Config, o Options, si
 	a, err := Start(ctx, cfg, o)
 	close(started)
 	<-watched
+	if by, ok := errors.AsType[*signalled](context.Cause(ctx)); ok && err != nil {
+		return a, by // the error is what the end of the context did to whatever was under way
+	}
 	return a, err
 }
+
+// signalled ends a start.
+type signalled struct{ by os.Signal }
+
+// Error names the signal.
+func (s *signalled) Error() string { return fmt.Sprintf("ended by a signal (%s) while starting", s.by) }
 
 // stop drains, and ends at once at the next signal.
 func stop(a *App, signals <-chan os.Signal) error {

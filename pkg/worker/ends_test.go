@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,4 +113,20 @@ func TestSleepLetsABubblesTimePass(t *testing.T) {
 			t.Errorf("%v", starts)
 		}
 	})
+}
+
+// Without a database a worker does not start: it says so at once, in words, and leaves nothing behind.
+func TestAWorkerDoesNotStartWithoutADatabase(t *testing.T) {
+	w := worker.New(worker.OpsAddr("127.0.0.1:0"), worker.Environ([]string{"TASKWEIR_DATABASE_URL=mysql://u:secret-word@127.0.0.1:1/x", "TASKWEIR_REDIS_URL=redis://127.0.0.1:1",
+		"TASKWEIR_NSQ_NSQD=127.0.0.1:1", "TASKWEIR_ENCRYPTION_KEY=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "TASKWEIR_CLUSTER_KEY=0123456789abcdef0123"}), worker.IgnoreSignals())
+	worker.Handle(w, "k", func(context.Context, worker.Task[order]) error { return nil })
+	err := w.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "database_unavailable") || strings.Contains(err.Error(), "secret-word") {
+		t.Error(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Run(over); err == nil {
+		t.Error("started after its end")
+	}
 }

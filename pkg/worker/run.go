@@ -12,8 +12,8 @@ import (
 	"github.com/taskweir/taskweir/internal/config"
 )
 
-// Run is a worker process of an installation: it waits for the database if that is away, claims and executes tasks, and serves
-// health and metrics. It returns when it has drained (nil): after SIGTERM or SIGINT, after the end of ctx, or because the API
+// Run is a worker process of an installation: it claims and executes tasks, and serves health and metrics. It needs the database to
+// start (whoever starts it tries again: deploy has systemd units), and waits for it when it goes away later. It returns when it has drained (nil): after SIGTERM or SIGINT, after the end of ctx, or because the API
 // asked for it; or with why it could not start or go on. A second signal ends it at once: what ran is rescued by others.
 func (w *Worker) Run(ctx context.Context) error {
 	return w.serve(ctx, config.Worker, nil)
