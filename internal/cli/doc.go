@@ -8,14 +8,9 @@
 //
 // Results go to standard output, as tables or, with -o json, as the API's own JSON: payloads and results stay byte for byte what
 // they are. Everything else goes to standard error. An error says what to do about it. The exit code tells a script what
-// happened:
+// happened: exitCodes names them all, "taskweir help exit-codes" and docs/cli.md show them.
 //
-//	0  done
-//	1  failed: an internal error, a problem that doctor found, or a watched task that did not succeed
-//	2  the command line or the configuration is wrong
-//	3  not found
-//	4  refused: no or wrong credential, a rule broken, a conflict
-//	5  unavailable: nothing answers, or it asks to come back later
+// Requests, their repeats, event streams and logs that are followed are pkg/client's; this package adds the words.
 //
 // A submit carries an idempotency key, its own or a random one, so that repeating it after a broken connection is safe; the
 // command does that by itself.
