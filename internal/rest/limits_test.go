@@ -3,7 +3,9 @@ package rest_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/taskweir/taskweir/internal/sqldb"
@@ -78,11 +80,16 @@ func TestErrorsOfLimitsNameFieldAndRule(t *testing.T) {
 				}
 			}
 		}
-		if p := w.do("PUT", "/v1/limit-keys/a%20b", `{}`).want(422).problem(); p.Errors[0].Field != "key" || p.Errors[0].Rule != "pattern" {
-			t.Errorf("%+v", p)
-		}
-		if p := w.do("POST", "/v1/tasks", `{"kind":"echo","limitKey":"a b"}`).want(422).problem(); p.Errors[0].Field != "limitKey" || p.Errors[0].Rule != "pattern" {
-			t.Errorf("%+v", p)
+		longest := strings.Repeat("k", task.MaxLimitKey)
+		w.do("PUT", "/v1/limit-keys/"+longest, `{}`).want(200)
+		w.do("POST", "/v1/tasks", `{"kind":"echo","limitKey":"`+longest+`"}`).want(201)
+		for _, key := range []string{"a b", longest + "k", "über", "键", "a\u0000", "'"} {
+			if p := w.do("POST", "/v1/tasks", `{"kind":"echo","limitKey":"`+key+`"}`).want(422).problem(); p.Errors[0].Field != "limitKey" || p.Errors[0].Rule != "pattern" {
+				t.Errorf("%s: %+v", key, p)
+			}
+			if p := w.do("PUT", "/v1/limit-keys/"+url.PathEscape(key), `{}`).want(422).problem(); p.Errors[0].Field != "key" || p.Errors[0].Rule != "pattern" {
+				t.Errorf("%s: %+v", key, p)
+			}
 		}
 	})
 }
