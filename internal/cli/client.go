@@ -119,7 +119,6 @@ type request struct {
 	// idempotency makes a POST safe to repeat. GETs are repeated without.
 	idempotency string
 	ifMatch     string // refuse unless it is still this version
-	after       string // the id of the last event that was seen
 	open        bool   // needs no credential
 }
 

@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"encoding/json"
 	"context"
 	"fmt"
 	"net/url"
@@ -84,7 +85,8 @@ func TestErrorsOfLimitsNameFieldAndRule(t *testing.T) {
 		w.do("PUT", "/v1/limit-keys/"+longest, `{}`).want(200)
 		w.do("POST", "/v1/tasks", `{"kind":"echo","limitKey":"`+longest+`"}`).want(201)
 		for _, key := range []string{"a b", longest + "k", "über", "键", "a\u0000", "'"} {
-			if p := w.do("POST", "/v1/tasks", `{"kind":"echo","limitKey":"`+key+`"}`).want(422).problem(); p.Errors[0].Field != "limitKey" || p.Errors[0].Rule != "pattern" {
+			quoted, _ := json.Marshal(key)
+			if p := w.do("POST", "/v1/tasks", `{"kind":"echo","limitKey":`+string(quoted)+`}`).want(422).problem(); p.Errors[0].Field != "limitKey" || p.Errors[0].Rule != "pattern" {
 				t.Errorf("%s: %+v", key, p)
 			}
 			if p := w.do("PUT", "/v1/limit-keys/"+url.PathEscape(key), `{}`).want(422).problem(); p.Errors[0].Field != "key" || p.Errors[0].Rule != "pattern" {
