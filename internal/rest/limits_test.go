@@ -1,8 +1,8 @@
 package rest_test
 
 import (
-	"encoding/json"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
