@@ -178,7 +178,10 @@ func TestKilledSchedulersMissAndDoubleNothing(t *testing.T) {
 			if late := fl.h.lateFired(); late > 5*time.Second {
 				t.Errorf("a slot was fired %v late", late)
 			}
-			t.Logf("%d schedulers: %d killed, %d tasks, %d transactions, the latest slot %v late", size, killed, len(fl.h.tasks), fl.h.fires, fl.h.lateFired())
+			late := fl.h.lateFired()
+			fl.h.mu.Lock() // the schedulers still run
+			defer fl.h.mu.Unlock()
+			t.Logf("%d schedulers: %d killed, %d tasks, %d transactions, the latest slot %v late", size, killed, len(fl.h.tasks), fl.h.fires, late)
 		})
 	}
 }
