@@ -50,13 +50,22 @@ func (p *pool) end() {
 	p.dismiss(p.idle.Load())
 }
 
+// dismiss lets n of the idle ones go. Others come and go meanwhile: it looks again then. A message that has no room has nobody
+// who waits for it.
 func (p *pool) dismiss(n int64) {
-	for range n {
+	for n > 0 {
 		k := p.idle.Load()
-		if k <= 0 || !p.idle.CompareAndSwap(k, k-1) {
+		if k <= 0 {
 			break
 		}
-		p.work <- nil
+		if !p.idle.CompareAndSwap(k, k-1) {
+			continue
+		}
+		n--
+		select {
+		case p.work <- nil:
+		default:
+		}
 	}
 	p.lowest.Store(p.idle.Load())
 }
