@@ -16,7 +16,7 @@ import (
 )
 
 // Request opens the span of an API request: its caller's, when that sends a traceparent, is the parent. route is the pattern, not
-// the path, so that names are few. end takes the status of the answer.
+// the path, so that names are few. end takes the status of the answer, 0 when its handler panicked.
 func (t *Tracer) Request(ctx context.Context, h http.Header, method, route string) (_ context.Context, end func(status int)) {
 	ctx = t.w3c.Extract(ctx, propagation.HeaderCarrier(h))
 	if api.SpanContextFromContext(ctx).IsValid() {
@@ -25,6 +25,9 @@ func (t *Tracer) Request(ctx context.Context, h http.Header, method, route strin
 	ctx, span := t.tracer.Start(ctx, method+" "+route, api.WithSpanKind(api.SpanKindServer),
 		api.WithAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route)))
 	return ctx, func(status int) {
+		if status == 0 {
+			status = http.StatusInternalServerError
+		}
 		span.SetAttributes(attribute.Int("http.response.status_code", status))
 		if status >= 500 {
 			span.SetStatus(codes.Error, "")

@@ -86,6 +86,16 @@ func TestOneTraceFromTheRequestToTheReceiver(t *testing.T) {
 	}
 }
 
+// TestAPanicIsAnError: the handler of a request that panicked has no status.
+func TestAPanicIsAnError(t *testing.T) {
+	tr, e := tracer(t, 1)
+	_, end := tr.Request(t.Context(), http.Header{}, "GET", "/v1/tasks")
+	end(0)
+	if spans := e.GetSpans(); len(spans) != 1 || spans[0].Status.Code != codes.Error {
+		t.Errorf("%+v", spans)
+	}
+}
+
 // TestWhatATaskKeeps: the decision of a caller, also that nothing is to be traced; nothing when nobody decided and the share left it out.
 func TestWhatATaskKeeps(t *testing.T) {
 	for _, c := range []struct {
