@@ -15,14 +15,14 @@ type NSQLookupd struct {
 	tcp, http int
 }
 
-// StartNSQLookupd starts one. tools comes from NSQTools.
-func StartNSQLookupd(ctx context.Context, tools Tools, dir string) (*NSQLookupd, error) {
+// StartNSQLookupd starts one, whose log is dir/name.log. tools comes from NSQTools.
+func StartNSQLookupd(ctx context.Context, tools Tools, dir, name string) (*NSQLookupd, error) {
 	return onFreePort(func(tcp int) (*NSQLookupd, error) {
 		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
-		p, err := Start(ctx, Spec{Name: "nsqlookupd", Path: tools.NSQLookupd, Log: filepath.Join(dir, "nsqlookupd.log"), Ready: answers(port, "/ping"),
+		p, err := Start(ctx, Spec{Name: name, Path: tools.NSQLookupd, Log: filepath.Join(dir, name+".log"), Ready: answers(port, "/ping"),
 			Args: []string{"-tcp-address", Loopback(tcp), "-http-address", Loopback(port), "-broadcast-address", "127.0.0.1"}})
 		if err != nil {
 			return nil, err
@@ -40,11 +40,12 @@ func (l *NSQLookupd) TCPAddr() string { return Loopback(l.tcp) }
 // NSQD is a private nsqd with the stock settings.
 type NSQD struct {
 	*Process
+	Data      string // its folder
 	tcp, http int
 }
 
-// StartNSQD starts one with its data in dir/name. It registers with the lookupds.
-func StartNSQD(ctx context.Context, tools Tools, dir, name string, lookupds ...*NSQLookupd) (*NSQD, error) {
+// StartNSQD starts one with its data in dir/name. It registers with the nsqlookupds at these TCP addresses.
+func StartNSQD(ctx context.Context, tools Tools, dir, name string, lookupds ...string) (*NSQD, error) {
 	data := filepath.Join(dir, name)
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("make nsqd's folder: %w", err)
@@ -56,13 +57,13 @@ func StartNSQD(ctx context.Context, tools Tools, dir, name string, lookupds ...*
 		}
 		args := []string{"-tcp-address", Loopback(tcp), "-http-address", Loopback(port), "-broadcast-address", "127.0.0.1", "-data-path", data}
 		for _, l := range lookupds {
-			args = append(args, "-lookupd-tcp-address", l.TCPAddr())
+			args = append(args, "-lookupd-tcp-address", l)
 		}
 		p, err := Start(ctx, Spec{Name: name, Path: tools.NSQD, Args: args, Log: filepath.Join(dir, name+".log"), Ready: answers(port, "/ping")})
 		if err != nil {
 			return nil, err
 		}
-		return &NSQD{p, tcp, port}, nil
+		return &NSQD{p, data, tcp, port}, nil
 	})
 }
 

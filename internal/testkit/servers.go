@@ -71,11 +71,11 @@ func (s *Servers) startNSQ(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if s.Lookupd, err = StartNSQLookupd(ctx, tools, s.Dir); err != nil {
+	if s.Lookupd, err = StartNSQLookupd(ctx, tools, s.Dir, "nsqlookupd"); err != nil {
 		return err
 	}
 	for i := range n {
-		d, err := StartNSQD(ctx, tools, s.Dir, fmt.Sprintf("nsqd%d", i+1), s.Lookupd)
+		d, err := StartNSQD(ctx, tools, s.Dir, fmt.Sprintf("nsqd%d", i+1), s.Lookupd.TCPAddr())
 		if err != nil {
 			return err
 		}

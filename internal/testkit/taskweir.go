@@ -17,9 +17,9 @@ import (
 // Programs is a folder with Taskweir's built programs.
 type Programs struct{ Dir string }
 
-// BuildPrograms builds api, scheduler, worker and taskweir into dir.
-func BuildPrograms(ctx context.Context, dir string) (Programs, error) {
-	if err := Build(ctx, dir, "./cmd/api", "./cmd/scheduler", "./cmd/worker", "./cmd/taskweir"); err != nil {
+// BuildPrograms builds api, scheduler, worker and taskweir into dir, with flags of go build (-race, -tags=faults).
+func BuildPrograms(ctx context.Context, dir string, flags ...string) (Programs, error) {
+	if err := Build(ctx, dir, append(flags, "./cmd/api", "./cmd/scheduler", "./cmd/worker", "./cmd/taskweir")...); err != nil {
 		return Programs{}, err
 	}
 	return Programs{dir}, nil

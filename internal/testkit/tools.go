@@ -87,7 +87,7 @@ func buildTools(ctx context.Context, module, dir string) error {
 	return nil
 }
 
-// Build builds packages of Taskweir ("./cmd/api") into dir.
+// Build builds packages of Taskweir ("./cmd/api") into dir. Flags of go build may stand before them.
 func Build(ctx context.Context, dir string, packages ...string) error {
 	root, err := Root()
 	if err != nil {
