@@ -64,11 +64,7 @@ verify: ## check that modules and generated documents are up to date
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s)
-	@for package in $$(go list -f '{{.Dir}}' ./...); do \
-	  for target in $$(cat $$package/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
-	    echo "$$target in $$package"; (cd $$package && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || exit 1; \
-	  done; \
-	done
+	go run ./internal/testkit/cmd/testrun -fuzz-only -fuzz $(FUZZTIME)
 
 .PHONY: clean
 clean: ## remove what the targets above built, and the data folder of make run

@@ -33,6 +33,9 @@ func goTest(ctx context.Context, o options, race bool, env []string, out io.Writ
 // command runs a program in a folder ("": this one) and gives its exit code. When ctx ends it is interrupted, so that it ends its
 // own children.
 func command(ctx context.Context, dir string, env []string, out io.Writer, name string, args ...string) int {
+	if polite, err := exec.LookPath("nice"); err == nil && isLowest(ctx) {
+		name, args = polite, append([]string{"-n", "19", name}, args...)
+	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, out, out
 	if out == os.Stdout {
@@ -50,3 +53,10 @@ func command(ctx context.Context, dir string, env []string, out io.Writer, name 
 	}
 	return fail(err)
 }
+
+type priority struct{}
+
+// lowest gives a context whose commands run at the lowest priority, where the system has such a thing.
+func lowest(ctx context.Context) context.Context { return context.WithValue(ctx, priority{}, true) }
+
+func isLowest(ctx context.Context) bool { return ctx.Value(priority{}) != nil }

@@ -1,10 +1,13 @@
 // Command testrun is "make test": it installs what is missing where it may, starts private servers, and runs the whole test
 // suite against them and against the embedded parts.
 //
-// The order is: servers; fuzz targets (a moment each) and the tests of packages that need no race detector; go test with the
-// race detector, the slowest packages first. The output of go test comes last on standard output, as go test writes it; how long
-// the slowest packages took, and the closing line, which says what did and what did not run, go to standard error. The exit
-// code is 0 only if everything that ran passed and, with CI=true, nothing was missing.
+// Servers come first. Then two things run beside each other: go test with the race detector, the slowest packages first, and,
+// at the lowest priority, so that they use only what the suite leaves while it waits, the fuzz targets (some thousand inputs each)
+// and the tests of packages that need no race detector. What runs beside says nothing until the suite is done. How long the
+// slowest packages took, and the closing line, which says what did and what did not run, go to standard error. The exit code
+// is 0 only if everything that ran passed and, with CI=true, nothing was missing.
+//
+// With -fuzz-only ("make fuzz") only the fuzz targets run, without servers, and tell how far they came.
 package main
 
 import (
@@ -24,7 +27,8 @@ import (
 
 func main() {
 	var o options
-	flag.DurationVar(&o.fuzz, "fuzz", time.Second, "how long each fuzz target runs; 0: only its seeds, as part of go test")
+	flag.StringVar(&o.fuzz, "fuzz", "5000x", "inputs of each fuzz target (5000x), or how long it runs (30s); 0: only its seeds, as part of go test")
+	flag.BoolVar(&o.fuzzOnly, "fuzz-only", false, "only the fuzz targets")
 	flag.DurationVar(&o.timeout, "timeout", 15*time.Minute, "go test's limit for one package")
 	flag.StringVar(&o.run, "run", "", "go test's -run")
 	flag.BoolVar(&o.noRace, "no-race", false, "without the race detector")
@@ -35,15 +39,41 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.fuzzOnly {
+		o.verbose = true
+		os.Exit(onlyFuzz(ctx, o))
+	}
 	os.Exit(run(ctx, o))
 }
 
 type options struct {
-	fuzz, timeout time.Duration
-	run           string
-	noRace        bool
-	parallel      int
-	packages      []string
+	fuzz     string // go test's -fuzztime; 0: none
+	fuzzOnly bool
+	verbose  bool // fuzz targets that find nothing are told of too
+	timeout  time.Duration
+	run      string
+	noRace   bool
+	parallel int
+	packages []string
+}
+
+// onlyFuzz runs the fuzz targets and nothing else.
+func onlyFuzz(ctx context.Context, o options) int {
+	if root, err := testkit.Root(); err != nil {
+		return fail(err)
+	} else if err := os.Chdir(root); err != nil {
+		return fail(err)
+	}
+	packages, err := listPackages(ctx, o.packages)
+	if err != nil {
+		return fail(err)
+	}
+	f, err := newFuzzer(ctx, o, os.Environ(), os.Stdout)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.close()
+	return twoAtOnce(f.jobs(ctx, packages))
 }
 
 // run gives the exit code.
@@ -73,7 +103,7 @@ func run(ctx context.Context, o options) int {
 	return code
 }
 
-// runAll first runs what the race detector does not watch (two jobs at once: fuzz targets, pure packages), then the suite.
+// runAll runs the suite and, beside it, what the race detector does not watch.
 func runAll(ctx context.Context, o options, race bool, servers *testkit.Servers, r *report) int {
 	env := os.Environ()
 	if servers != nil {
@@ -84,47 +114,65 @@ func runAll(ctx context.Context, o options, race bool, servers *testkit.Servers,
 		return fail(err)
 	}
 	raced, plain := split(packages, race)
-	code := aside(ctx, o, env, packages, plain, r)
+	var beside bytes.Buffer
+	var notes report
+	ended := make(chan int, 1)
+	go func() { ended <- aside(ctx, o, env, packages, plain, &beside, &notes) }()
+	code := 0
 	if race {
 		r.did("race detector")
 	}
 	if len(raced) > 0 {
-		code = max(code, goTest(ctx, o, race, env, io.MultiWriter(os.Stdout, &r.times), raced...))
+		code = goTest(ctx, o, race, env, io.MultiWriter(os.Stdout, &r.times), raced...)
 	}
+	code = max(code, <-ended)
+	_, _ = io.MultiWriter(os.Stdout, &r.times).Write(beside.Bytes()) // as much of the report as can be written
+	r.ran = append(r.ran, notes.ran...)
 	return code
 }
 
-// aside runs fuzz targets and the packages of plain, two jobs at once.
-func aside(ctx context.Context, o options, env []string, packages []pkg, plain []string, r *report) int {
+// aside runs the packages of plain and fuzz targets, two jobs at once, and writes what they say to out.
+func aside(ctx context.Context, o options, env []string, packages []pkg, plain []string, out io.Writer, r *report) int {
+	out = &oneAtATime{w: out}
+	ctx = lowest(ctx)
 	var jobs []func() int
-	var outputs []*bytes.Buffer
 	for _, path := range plain {
-		out := &bytes.Buffer{}
-		outputs = append(outputs, out)
-		jobs = append(jobs, func() int { return goTest(ctx, o, false, env, out, path) })
+		jobs = append(jobs, func() int {
+			var all bytes.Buffer
+			code := goTest(ctx, o, false, env, &all, path)
+			_, _ = out.Write(all.Bytes()) // into memory
+			return code
+		})
 	}
-	if o.fuzz > 0 && o.run == "" {
-		f, err := newFuzzer(ctx, o, env)
+	if o.fuzz != "0" && o.run == "" {
+		f, err := newFuzzer(ctx, o, env, out)
 		if err != nil {
 			return fail(err)
 		}
 		defer f.close()
-		began, targets := time.Now(), 0
-		for _, p := range packages {
-			if len(p.fuzz) > 0 {
-				targets += len(p.fuzz)
-				jobs = append(jobs, func() int { return f.fuzz(ctx, p) })
-			}
-		}
+		began, targets := time.Now(), f.jobs(ctx, packages)
+		jobs = append(jobs, targets...)
 		defer func() {
-			r.did(fmt.Sprintf("%d fuzz targets for %s each (%s in all)", targets, o.fuzz, time.Since(began).Round(time.Second)))
+			n := 0
+			for _, p := range packages {
+				n += len(p.fuzz)
+			}
+			r.did(fmt.Sprintf("%d fuzz targets, %s each (beside the others, in %s)", n, o.fuzz, time.Since(began).Round(time.Second)))
 		}()
 	}
-	code := twoAtOnce(jobs)
-	for _, out := range outputs {
-		_, _ = io.MultiWriter(os.Stdout, &r.times).Write(out.Bytes()) // as much of the report as can be written
-	}
-	return code
+	return twoAtOnce(jobs)
+}
+
+// oneAtATime is a writer for several.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }
 
 // twoAtOnce runs jobs, two at once, and gives the highest exit code.

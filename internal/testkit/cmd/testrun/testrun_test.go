@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 func TestPackagesAreListedSlowestFirst(t *testing.T) {
@@ -47,27 +46,6 @@ func TestPackagesNamedHereExist(t *testing.T) {
 	}
 }
 
-func TestFuzzerRunsWhatItFindsAndNothingElse(t *testing.T) {
-	o := options{fuzz: 50 * time.Millisecond, timeout: time.Minute}
-	f, err := newFuzzer(t.Context(), o, os.Environ())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.close()
-	all, err := listPackages(t.Context(), []string{module + "internal/stack"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code := f.fuzz(t.Context(), all[0]); code != 0 {
-		t.Fatalf("code %d", code)
-	}
-	var out strings.Builder
-	f.out, all[0].fuzz = &out, []string{"FuzzNothingOfThisName"}
-	if code := f.fuzz(t.Context(), all[0]); code == 0 || !strings.Contains(out.String(), "nothing was fuzzed") {
-		t.Fatalf("code %d for a target that does not exist: %s", code, out.String())
-	}
-}
-
 func TestTwoAtOnceRunsAllAndGivesTheWorst(t *testing.T) {
 	var ran atomic.Int32
 	var jobs []func() int
@@ -100,6 +78,9 @@ func TestCommandPassesTheExitCode(t *testing.T) {
 	}
 	if code := command(t.Context(), "", os.Environ(), &out, "go", "no-such-subcommand"); code != 2 {
 		t.Fatalf("code %d", code)
+	}
+	if code := command(lowest(t.Context()), "", os.Environ(), &out, "go", "no-such-subcommand"); code != 2 {
+		t.Fatalf("code %d at the lowest priority", code)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
