@@ -11,7 +11,7 @@ type End struct {
 	Uniques   []UniqueHeld // unique keys that are still held
 	Limits    []Limit      //
 	Audit     []Audited    // what the audit trail knows of explicit retries
-	Told      []Told       // completions that the sink was sent
+	Told      []Told       // completions that the sink was sent, in order
 	Stats     []Counters   // GET /v1/stats of the whole run, by queue
 	Left      Left
 	Stuck     []Stuck // what was not final at the deadline
@@ -40,6 +40,9 @@ type Row struct {
 	ResultEpoch            int   // of the stored result
 	ResultCall             int64 // Effect.Call that the stored result names; 0: none
 	RetryMax               int
+	UniqueWindow           int64  // ms, with UniqueScope window
+	Tells                  int64  // a delivery of a completion: of which task
+	TellsState             string // and in which final state that was
 }
 
 // Attempt is a row of attempts: every attempt but a plain first success has one.
@@ -59,6 +62,8 @@ type Worker struct {
 	PID  int
 	Host string
 	Gone bool
+	// Started is when its process started, ms.
+	Started int64
 }
 
 // Slot is a row of slots.

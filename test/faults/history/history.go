@@ -37,6 +37,8 @@ const (
 	OpRead     OpKind = "read"     // GET of tasks: what they looked like meanwhile
 	OpSchedule OpKind = "schedule" // POST /v1/schedules
 	OpPause    OpKind = "pause"    // POST /v1/schedules/{id}/pause: no slot after it
+	OpReplay   OpKind = "replay"   // a submit or batch sent again under its key, long after it was answered
+	OpMisuse   OpKind = "misuse"   // another submit under a key that was used: to be refused (409)
 )
 
 // Op is one call of a client with all its tries: a careful client repeats a call, under the same Idempotency-Key and at another
@@ -51,13 +53,22 @@ type Op struct {
 	LastSent       time.Duration // the last try began: with one try it is Sent
 	Status         int           // HTTP status of the answer; 0: none came
 	Code           string        // of the problem that was answered
-	Wants          []Want        // submit, batch: what was asked for, in order
+	Wants          []Want        // submit, batch, replay, misuse: what was asked for, in order
 	Items          []Item        // answered: submit, batch in the order of Wants; others the tasks they show
 	Task           int64         // cancel, retry, run_now, complete: of which task
 	Epoch          int           // complete: of which epoch
 	From           string        // retry: the final state in which the client had seen the task
 	Schedule       int64         // schedule, pause: which one, as answered
 	EveryMs        int64         // schedule: the distance of its slots
+	Failed         []Try         // tries that were not answered, or with a 5xx
+}
+
+// Try is one try of a call that came to nothing.
+type Try struct {
+	Sent, Over time.Duration
+	Status     int    // 0: no answer
+	Code       string // of the problem
+	Err        string // without an answer
 }
 
 // Done reports whether the call was answered 2xx.
