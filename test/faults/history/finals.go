@@ -72,12 +72,10 @@ func (c *checker) retries() {
 			if o.Kind != OpRetry {
 				continue
 			}
-			switch {
-			case o.Done():
-				least, most = least+1, most+o.Tries
-			case o.Unknown():
-				most += o.Tries
+			if o.Done() {
+				least, most = least+1, most+1
 			}
+			most += o.Maybe
 		}
 		if n := c.reopened[id]; n < least || n > most {
 			c.violate(RuleRetry, id, "clients were answered %d explicit retries, and at most %d can have happened; the audit trail has %d", least, most, n)

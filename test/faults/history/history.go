@@ -49,6 +49,7 @@ type Op struct {
 	API            string        // base URL that gave the answer; empty: none did
 	Key            string        // Idempotency-Key; empty: none
 	Tries          int           // 1: the first try was answered
+	Maybe          int           // of them: those that were not answered and may have been carried out
 	Sent, Answered time.Duration // the first try began; the last try was answered or given up
 	LastSent       time.Duration // the last try began: with one try it is Sent
 	Status         int           // HTTP status of the answer; 0: none came
@@ -74,11 +75,8 @@ type Try struct {
 // Done reports whether the call was answered 2xx.
 func (o *Op) Done() bool { return o.Status >= 200 && o.Status <= 299 }
 
-// Unknown reports whether the call may have had its effect although nobody said so: no try was answered, the last answer was a
-// 5xx, or an earlier try was lost and the last was refused for what the earlier one may have done.
-func (o *Op) Unknown() bool {
-	return o.Status == 0 || o.Status >= 500 || (!o.Done() && o.Tries > 1)
-}
+// Unknown reports whether the call may have had its effect although nobody said so.
+func (o *Op) Unknown() bool { return !o.Done() && o.Maybe > 0 }
 
 // Want is one task that was asked for. Its tag, "<op>.<index>", stands in the task's payload, so that End tells which row it became.
 type Want struct {
@@ -105,9 +103,10 @@ type Unique struct {
 
 // Plan is what the sink does with a task's calls: the effects that are expected of it.
 type Plan struct {
-	Fail  int           // the first calls that are answered 500; -1: all
-	Deny  bool          // answered 400: permanent
+	Fail  int           // the first calls that are answered 500, or completed as failed; -1: all
+	Deny  bool          // they are answered 400: permanent
 	Hold  time.Duration // the sink answers after this; longer than the timeout makes the attempt time out
+	Slow  int           // the first calls that are held; 0: all
 	Async bool          // answered 202 with Taskweir-Complete-Within; a client completes it
 }
 
