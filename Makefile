@@ -32,6 +32,10 @@ cluster: ## start a private cluster: MariaDB, Redis, NSQ, api, scheduler, two wo
 bench: ## measure standalone and MariaDB + Redis + nsqd, beside the machine's own yardsticks
 	go run ./internal/testkit/cmd/benchrun
 
+.PHONY: growth
+growth: ## measure beside 0, 1 and 10 million finished tasks and 1 million waiting, and write docs/benchmarks/growth.md (20 minutes, 15 GB)
+	go run ./internal/testkit/cmd/growth -write
+
 .PHONY: build
 build: ## build the four programs into bin/
 	go build -o $(BIN)/taskweir ./cmd/taskweir

@@ -14,12 +14,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/taskweir/taskweir/internal/bench"
 	"github.com/taskweir/taskweir/internal/config"
 	"github.com/taskweir/taskweir/internal/control"
+	"github.com/taskweir/taskweir/internal/runner/system"
 	"github.com/taskweir/taskweir/internal/schedule"
 	"github.com/taskweir/taskweir/internal/sqldb"
 	"github.com/taskweir/taskweir/internal/task"
@@ -37,6 +39,7 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 	quick := fs.Bool("quick", false, "rough figures within half a minute")
 	rounds := fs.Int("rounds", 0, "rounds whose median is shown, 1 to 25 (default 3, quick 1)")
 	only := fs.StringSlice("only", nil, "measure only these steps: "+strings.Join(bench.Steps(), ", "))
+	purge := fs.Bool("purge", false, "delete old tasks meanwhile, as the platform's purge does")
 	format := fs.StringP("output", "o", "markdown", "markdown or json")
 	profile := fs.String("cpuprofile", "", "write a CPU profile of this process to this file")
 	pids := fs.StringSlice("pid", nil, "name=process of a server whose processor time is shown (repeat)")
@@ -54,7 +57,7 @@ func Bench(ctx context.Context, args, environ []string, out, errs io.Writer) err
 	if *rounds != 0 {
 		o.Rounds = *rounds
 	}
-	o.Progress, o.Only = errs, *only
+	o.Progress, o.Only, o.Purge = errs, *only, *purge
 	var err error
 	if o.Processes, err = processes(*pids); err != nil {
 		return err
@@ -141,7 +144,7 @@ func (b *benchRun) open(ctx context.Context, s bench.Settings) (bench.System, er
 	if err != nil {
 		return nil, err
 	}
-	sys := &benchSystem{App: a, clients: map[string]*benchClient{}}
+	sys := &benchSystem{App: a, purges: s.Purge, clients: map[string]*benchClient{}}
 	if err := sys.prepare(ctx); err != nil {
 		return nil, errors.Join(err, a.Stop())
 	}
@@ -151,8 +154,11 @@ func (b *benchRun) open(ctx context.Context, s bench.Settings) (bench.System, er
 // benchSystem shows a running process to the bench.
 type benchSystem struct {
 	*App
-	admin control.Principal
-	yard  *sql.DB
+	admin  control.Principal
+	yard   *sql.DB
+	purges bool
+	purge  int64             // the task that purges; 0: none
+	system control.Principal // whose it is
 
 	mu      sync.Mutex
 	clients map[string]*benchClient
@@ -169,7 +175,8 @@ func (s *benchSystem) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// quietSystem pauses the platform's own schedules: the bench finds its tasks by ranges of ids, in which no other may be.
+// quietSystem pauses the platform's own schedules: the bench finds its tasks by ranges of ids, in which no other may be. A purge,
+// if one is wanted, gets its id before all of them.
 func (s *benchSystem) quietSystem(ctx context.Context) error {
 	app, err := s.store.AppByKey(ctx, task.SystemApp)
 	if err != nil {
@@ -182,6 +189,13 @@ func (s *benchSystem) quietSystem(ctx context.Context) error {
 	who := s.admin
 	who.App = app
 	for _, r := range rows {
+		if s.purges && r.Name == system.NamePurge {
+			slot, _, err := s.service.TriggerSchedule(ctx, who, r.ID, nil)
+			if err != nil {
+				return err
+			}
+			s.purge, s.system = slot.TaskID, who
+		}
 		if _, err := s.service.PauseSchedule(ctx, who, r.ID, true, func(schedule.Row) error { return nil }); err != nil {
 			return err
 		}
@@ -237,8 +251,14 @@ func (s *benchSystem) setPaused(ctx context.Context, queue string, paused bool) 
 	return err
 }
 
-// Close drains and ends everything.
-func (s *benchSystem) Close(context.Context) error { return errors.Join(s.yard.Close(), s.Stop()) }
+// Close drains and ends everything. A purge that still runs would be waited for, and go on with the next system.
+func (s *benchSystem) Close(ctx context.Context) error {
+	var err error
+	if s.purge != 0 {
+		_, err = s.service.Cancel(ctx, s.system, s.purge, 5*time.Second)
+	}
+	return errors.Join(err, s.yard.Close(), s.Stop())
+}
 
 // Client makes the app of a name at first use.
 func (s *benchSystem) Client(ctx context.Context, name string) (bench.Client, error) {

@@ -4,18 +4,19 @@ package archtest
 // everything. Test files may import more.
 var internalImports = map[string]string{
 	// The domain and what is pure.
-	"internal/task":     "",
-	"internal/metrics":  "",
-	"internal/dbclock":  "",
-	"internal/cron":     "",
-	"internal/message":  "internal/task",
-	"internal/procstat": "",
-	"internal/stack":    "internal/task",
-	"internal/schedule": "internal/task internal/cron",
-	"migrations":        "",
-	"pkg/apiv1":         "",
-	"pkg/client":        "pkg/apiv1",
-	"pkg/signature":     "",
+	"internal/task":      "",
+	"internal/metrics":   "",
+	"internal/dbclock":   "",
+	"internal/cron":      "",
+	"internal/message":   "internal/task",
+	"internal/procstat":  "",
+	"internal/failpoint": "",
+	"internal/stack":     "internal/task",
+	"internal/schedule":  "internal/task internal/cron",
+	"migrations":         "",
+	"pkg/apiv1":          "",
+	"pkg/client":         "pkg/apiv1",
+	"pkg/signature":      "",
 
 	// Doors for strangers. A worker of theirs is the engine with everything around it, so that is what it opens.
 	"pkg/worker":            "internal/app internal/config internal/runner/shell internal/task internal/worker pkg/apiv1",
@@ -25,13 +26,13 @@ var internalImports = map[string]string{
 	"internal/bell":      "internal/task internal/metrics",
 	"internal/flush":     "internal/task internal/metrics",
 	"internal/events":    "internal/task",
-	"internal/control":   "internal/task internal/metrics internal/events internal/flush internal/schedule internal/cron",
+	"internal/control":   "internal/task internal/metrics internal/failpoint internal/events internal/flush internal/schedule internal/cron",
 	"internal/scheduler": "internal/task internal/metrics internal/bell internal/schedule",
-	"internal/worker":    "internal/task internal/metrics internal/stack",
+	"internal/worker":    "internal/task internal/metrics internal/failpoint internal/stack",
 
 	// One adapter a technology. Some implement a port whose types their owner declares.
-	"internal/sqldb":      "internal/task internal/metrics internal/dbclock internal/schedule migrations",
-	"internal/nsqbus":     "internal/task internal/metrics internal/message internal/worker",
+	"internal/sqldb":      "internal/task internal/metrics internal/failpoint internal/dbclock internal/schedule migrations",
+	"internal/nsqbus":     "internal/task internal/metrics internal/failpoint internal/message internal/worker",
 	"internal/nsqembed":   "",
 	"internal/rdb":        "internal/task internal/metrics internal/events",
 	"internal/redisembed": "",
@@ -66,12 +67,14 @@ var internalImports = map[string]string{
 	"cmd/taskweir":  "internal/app internal/config internal/cli internal/bench",
 
 	// Tests' own.
+	"internal/failpoint/control":       "internal/failpoint",
 	"internal/archtest":                "",
 	"internal/testkit":                 "",
 	"internal/testkit/cmd/testrun":     "internal/testkit",
 	"internal/testkit/cmd/cluster":     "internal/testkit",
 	"internal/testkit/cmd/listenbench": "internal/testkit internal/procstat",
 	"internal/testkit/cmd/benchrun":    "internal/testkit internal/bench internal/procstat",
+	"internal/testkit/cmd/growth":      "internal/testkit internal/bench internal/procstat internal/task",
 	"internal/sqldb/sqldbtest":         "internal/sqldb internal/task",
 	"internal/e2e":                     "internal/testkit",
 	"internal/compat/compattest":       "internal/procstat",
@@ -79,7 +82,7 @@ var internalImports = map[string]string{
 
 // core are the packages that know no technology.
 var core = []string{
-	"internal/task", "internal/control", "internal/worker", "internal/scheduler", "internal/bell", "internal/events", "internal/flush", "internal/message", "internal/dbclock", "internal/cron",
+	"internal/task", "internal/failpoint", "internal/control", "internal/worker", "internal/scheduler", "internal/bell", "internal/events", "internal/flush", "internal/message", "internal/dbclock", "internal/cron",
 }
 
 // notInCore are standard packages that are technologies too.

@@ -14,6 +14,7 @@ type Options struct {
 	Processes map[string]int // name → process id of servers whose processor time is shown; this process is added
 	Progress  io.Writer      // gets a line per step; nil: none
 	Only      []string       // the steps to take, of Steps; empty: all of them
+	Purge     bool           // old tasks are deleted meanwhile, from the beginning of the rounds on
 
 	Submit       time.Duration // each way of submitting
 	Yard         time.Duration // each yardstick

@@ -15,7 +15,7 @@ func Run(ctx context.Context, o Options, open Opener) (*Report, error) {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	r := newRunner()
-	sys, err := open(ctx, Settings{Slots: o.Slots, Runner: r})
+	sys, err := open(ctx, Settings{Slots: o.Slots, Runner: r, Purge: o.Purge})
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}

@@ -66,6 +66,7 @@ type Schedule struct {
 type Settings struct {
 	Slots  int           // of its worker
 	Runner worker.Runner // registered beside the built-in ones
+	Purge  bool          // a run of the platform's purge begins at once and is cancelled at the end
 }
 
 // Opener starts a system. The second system of a run works on the same database as the first, which is closed by then.
