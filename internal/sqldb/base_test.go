@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,9 +18,16 @@ import (
 	"github.com/taskweir/taskweir/internal/sqldb"
 	"github.com/taskweir/taskweir/internal/sqldb/sqldbtest"
 	"github.com/taskweir/taskweir/internal/task"
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := testkit.AtOnce(4); err != nil { // tests here mostly wait for a server's disk
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestTaskIDsGrow(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) {
@@ -87,6 +95,7 @@ func TestTwoProcessesShareTheIDs(t *testing.T) {
 func TestMigrations(t *testing.T) {
 	for _, kind := range []string{"sqlite", "mysql"} {
 		t.Run(kind, func(t *testing.T) {
+			sqldbtest.Beside(t)
 			ctx := t.Context()
 			s, err := sqldb.Open(ctx, sqldb.Options{URL: sqldbtest.URL(t, kind)})
 			if err != nil {

@@ -41,6 +41,8 @@ func newWorld(t testing.TB, s *sqldb.Store) *world {
 }
 
 func eachWorld(t *testing.T, f func(w *world)) {
+	t.Helper()
+	sqldbtest.Beside(t)
 	sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) { f(newWorld(t, s)) })
 }
 

@@ -17,8 +17,10 @@ import (
 // tables (protocol section 3, first rule): a scan of a small table makes every claimer wait for every other. The test
 // lets the real functions run and asks for the plan of each such statement at the moment before it runs.
 func TestPlansOfLockingStatements(t *testing.T) {
+	sqldbtest.Beside(t)
 	for _, rows := range []int{10, 600, 100_000} {
 		t.Run(fmt.Sprint(rows), func(t *testing.T) {
+			sqldbtest.Beside(t)
 			url := sqldbtest.URL(t, "mysql")
 			s := sqldbtest.Open(t, url)
 			w := newWorld(t, s)

@@ -23,6 +23,8 @@ type front struct {
 }
 
 func eachFront(t *testing.T, f func(t *testing.T, x *front)) {
+	t.Helper()
+	sqldbtest.Beside(t)
 	sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) { f(t, newFront(t, s)) })
 }
 

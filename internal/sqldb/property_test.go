@@ -71,6 +71,7 @@ type attemptKey struct {
 func TestRandomInterleavings(t *testing.T) {
 	for _, kind := range []string{"sqlite", "mysql"} {
 		t.Run(kind, func(t *testing.T) {
+			sqldbtest.Beside(t)
 			url := sqldbtest.URL(t, kind)
 			s := sqldbtest.Open(t, url)
 			c := newChaos(t, s)

@@ -51,9 +51,7 @@ func TestFireWritesSlotsAndTasks(t *testing.T) {
 				w.t.Errorf("head %+v", h)
 			}
 		}
-		if due := w.row(c.Shots[0].TaskID).dueAt; due <= w.now() {
-			w.t.Errorf("a task with jitter is due at %d", due)
-		}
+		want(w.t, "due with jitter", w.row(c.Shots[0].TaskID).dueAt, c.Shots[0].At+schedule.Jitter(c.ID, c.Shots[0].At, 3_600_000))
 		want(w.t, "labels", w.count("SELECT COUNT(*) FROM task_labels WHERE id=?", c.Shots[0].TaskID), 1)
 	})
 }

@@ -65,6 +65,7 @@ type act struct {
 func TestSchedulesUnderRandomInterleavings(t *testing.T) {
 	for _, kind := range []string{"sqlite", "mysql"} {
 		t.Run(kind, func(t *testing.T) {
+			sqldbtest.Beside(t)
 			url := sqldbtest.URL(t, kind)
 			s := sqldbtest.Open(t, url)
 			c := &fleet{world: newWorld(t, s), seed: uint64(time.Now().UnixNano()), stores: []*sqldb.Store{s}, running: map[int64]int{}}

@@ -20,12 +20,15 @@ import (
 // and drops it.
 const Variable = "TASKWEIR_TEST_MYSQL"
 
-// Each runs f as a subtest on a fresh SQLite database and, when there is a server, on a fresh MySQL database. Without a
-// server the second is skipped and says so.
+// Each runs f as a subtest on a fresh SQLite database and, when there is a server, on a fresh MySQL database, both at once:
+// after the caller has returned, then. Without a server the second is skipped and says so.
 func Each(t *testing.T, f func(t *testing.T, s *sqldb.Store)) {
 	t.Helper()
 	for _, kind := range []string{"sqlite", "mysql"} {
-		t.Run(kind, func(t *testing.T) { f(t, New(t, kind)) })
+		t.Run(kind, func(t *testing.T) {
+			Beside(t)
+			f(t, New(t, kind))
+		})
 	}
 }
 
