@@ -1,0 +1,21 @@
+package machinerypeer
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/taskweir/taskweir/test/peers/systemtest"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/robfig/cron/v3.(*Cron).run"),       // see the package comment
+		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")) // started by the import of machinery's config
+}
+
+func TestAdapters(t *testing.T) {
+	for _, a := range All() {
+		t.Run(a.Name, func(t *testing.T) { systemtest.Check(t, a) })
+	}
+}

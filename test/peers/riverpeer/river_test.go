@@ -1,0 +1,17 @@
+package riverpeer
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/taskweir/taskweir/test/peers/systemtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAdapters(t *testing.T) {
+	for _, a := range All() {
+		t.Run(a.Name, func(t *testing.T) { systemtest.Check(t, a) })
+	}
+}
