@@ -4,7 +4,12 @@ go 1.26.0
 
 replace github.com/taskweir/taskweir => ../..
 
-require github.com/Shopify/toxiproxy/v2 v2.12.0
+require (
+	github.com/Shopify/toxiproxy/v2 v2.12.0
+	github.com/go-sql-driver/mysql v1.10.1
+)
+
+require filippo.io/edwards25519 v1.2.0 // indirect
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
