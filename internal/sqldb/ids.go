@@ -2,9 +2,14 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/taskweir/taskweir/internal/task"
 )
 
 const (
@@ -65,24 +70,37 @@ const (
 	sqlIDsRead   = "SELECT next FROM ids WHERE name = ?"
 )
 
-// allocate takes n consecutive ids from the database, in a transaction of its own.
-func (s *Store) allocate(ctx context.Context, name string, n int64) (first int64, err error) {
+// allocate takes n consecutive ids from the database, in a transaction of its own. Whether a block was taken of which the answer
+// was lost does not matter, it is only never used: another one is taken.
+func (s *Store) allocate(ctx context.Context, name string, n int64) (int64, error) {
+	once := s.allocateMySQL
 	if !s.mysql {
-		err = s.write(ctx, func(ctx context.Context, t tx) error {
-			first, err = allocateIn(ctx, t, name, n)
-			return err
-		})
-		return first, err
+		once = s.allocateSQLite
 	}
 	for try := 1; ; try++ {
-		first, err = s.allocateMySQL(ctx, name, n)
-		if err == nil || !repeatable(err) || try == maxRepeats {
-			return first, s.interpret(err)
+		first, err := once(ctx, name, n)
+		unheard := errors.Is(err, task.ErrOutcomeUnknown) || errors.Is(err, mysql.ErrInvalidConn)
+		switch {
+		case err == nil:
+			return first, nil
+		case repeatable(err) && try < maxRepeats, unheard && try < settleRuns:
+		case unheard:
+			return 0, task.Gone("database_unavailable", errors.New(err.Error())) // to callers it is not unknown: nothing of theirs was done
+		default:
+			return 0, s.interpret(err)
 		}
 		if err := pause(ctx, try); err != nil {
 			return 0, err
 		}
 	}
+}
+
+func (s *Store) allocateSQLite(ctx context.Context, name string, n int64) (first int64, err error) {
+	err = s.write(ctx, func(ctx context.Context, t tx) error {
+		first, err = allocateIn(ctx, t, name, n)
+		return err
+	})
+	return first, err
 }
 
 func (s *Store) allocateMySQL(ctx context.Context, name string, n int64) (int64, error) {
