@@ -20,6 +20,7 @@ import (
 func Main(role config.Role, args, environ []string, stderr io.Writer) int {
 	shell.MaybeSupervise()
 	tuneGC(environ)
+	environ, serveFaults := faultControl(environ)
 	cfg, err := config.Load(role, args, environ)
 	if errors.Is(err, config.ErrHelp) {
 		fmt.Fprintln(stderr, err)
@@ -29,7 +30,11 @@ func Main(role config.Role, args, environ []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	if err := Serve(context.Background(), cfg, Options{Logger: NewLogger(cfg, stderr)}, nil); err != nil {
+	err = serveFaults()
+	if err == nil {
+		err = Serve(context.Background(), cfg, Options{Logger: NewLogger(cfg, stderr)}, nil)
+	}
+	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}

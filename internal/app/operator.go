@@ -19,10 +19,14 @@ import (
 // Command is the whole of cmd/taskweir: it gives the exit code.
 func Command(args, environ []string, in io.Reader, out, errs io.Writer) int {
 	shell.MaybeSupervise()
+	environ, serveFaults := faultControl(environ)
 	return cli.Run(context.Background(), cli.Deps{
 		Version: Version(), Environ: environ, In: in, Out: out, Err: errs,
 		Standalone: func(ctx context.Context, c *config.Config, o cli.StandaloneOptions) error {
 			tuneGC(environ)
+			if err := serveFaults(); err != nil {
+				return err
+			}
 			return standalone(ctx, c, o, out, errs)
 		},
 		Migrate: migrate,

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -57,6 +58,7 @@ func (c *committer) flush(ctx context.Context, batch []*pending) {
 		close(p.done)
 	}
 	if len(rungs) > 0 {
+		failpoint.At(failpoint.SubmitCommitted)
 		c.ringer.Ring(rungs...)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsqio/go-nsq"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/message"
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -24,6 +25,9 @@ const (
 
 // ErrUnreachable: no nsqd is connected; nothing was published.
 var ErrUnreachable = errors.New("nsqbus: no nsqd is reachable")
+
+// errOnPurpose is what a publish says that failpoint.RingPublish lets fail.
+var errOnPurpose = errors.New("nsqbus: publish lost on purpose")
 
 // Publisher publishes bells over all known nsqds. Safe for concurrent use.
 type Publisher struct {
@@ -209,6 +213,10 @@ func (p *Publisher) Publish(ctx context.Context, lane task.Lane, rungs []task.Ru
 	if err != nil {
 		return err
 	}
+	injected := failpoint.Fails(failpoint.RingPublish)
+	if injected == failpoint.LostBefore {
+		return errOnPurpose
+	}
 	topic := lane.Topic()
 	parts, err := p.encode(lane, rungs, len(ready))
 	if err != nil && len(parts) == 0 {
@@ -228,6 +236,9 @@ func (p *Publisher) Publish(ctx context.Context, lane task.Lane, rungs []task.Ru
 		if fault != nil {
 			err = errors.Join(err, fmt.Errorf("nsqbus: publish %d to %s: %w", len(part), topic, fault))
 		}
+	}
+	if injected == failpoint.LostAfter {
+		return errOnPurpose
 	}
 	return err
 }

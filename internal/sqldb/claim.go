@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -31,7 +32,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed,
 		return task.Claimed{}, err
 	}
 	var c claiming
-	err = s.writeSettled(ctx, func(ctx context.Context, t tx) error {
+	err = s.writeSettled(failpoint.In(ctx, failpoint.ClaimAnswer), func(ctx context.Context, t tx) error {
 		c = claiming{s: s, t: t, req: &req, rank: rank, claimID: firstID}
 		c.out = task.Claimed{LaneID: req.LaneID, Now: s.now()}
 		return c.run(ctx)
@@ -118,6 +119,7 @@ func (c *claiming) run(ctx context.Context) error {
 		if err := c.learn(ctx, int(matched)); err != nil {
 			return err
 		}
+		failpoint.At(failpoint.ClaimTx)
 	}
 	keyed := c.report()
 	if err := c.rewriteBells(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -77,9 +78,9 @@ func (s *Store) finishPart(ctx context.Context, worker int64, endings []*task.En
 	}
 	minute, times := minuteOf(s.now()), f.times()
 	f.hists = s.engine.hists.count(worker, minute, times)
-	err := s.writeSettled(ctx, f.optimistic, f.committed)
+	err := s.writeSettled(failpoint.In(ctx, failpoint.FinishAnswer), f.optimistic, f.committed)
 	if errors.Is(err, errShort) {
-		err = s.writeSettled(ctx, f.careful, f.committed)
+		err = s.writeSettled(failpoint.In(ctx, failpoint.FinishAnswer), f.careful, f.committed)
 	}
 	if err != nil {
 		s.engine.hists.takeBack(worker, minute, times)

@@ -6,15 +6,21 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/taskweir/taskweir/internal/failpoint"
 )
 
 // dbNow is the database's time in ms, within a statement: a lease is compared with one clock, not with each process's
 // idea of it.
 func (s *Store) dbNow() string {
+	now := "CAST(unixepoch('subsec')*1000 AS INTEGER)"
 	if s.mysql {
-		return "CAST(UNIX_TIMESTAMP(SYSDATE(3))*1000 AS SIGNED)"
+		now = "CAST(UNIX_TIMESTAMP(SYSDATE(3))*1000 AS SIGNED)"
 	}
-	return "CAST(unixepoch('subsec')*1000 AS INTEGER)"
+	if off := failpoint.ClockMs(); off != 0 {
+		return newText(1).s("(").s(now).s("+").n(off).s(")").String()
+	}
+	return now
 }
 
 // beyond is how many times its length a lease may lie ahead. One that lies farther ahead was taken before the database's

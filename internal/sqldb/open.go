@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/taskweir/taskweir/internal/dbclock"
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/metrics"
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -66,7 +67,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.clock = dbclock.New(s.clockSource(), s.log)
+	s.clock = dbclock.New(failpoint.Clock(s.clockSource()), s.log)
 	if err := s.clock.Sync(ctx); err != nil {
 		_ = s.Close()
 		return nil, s.interpret(err)

@@ -24,11 +24,12 @@ var sessionSetup = [...]string{
 
 func (s *Store) openMySQL(cfg *mysql.Config, maxConns int) error {
 	cfg.Logger = driverLog{s.log}
+	tapDial(cfg)
 	plain, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return errors.New("database url: the driver refuses it")
 	}
-	c := sessionConnector{plain}
+	c := faultyMySQL(sessionConnector{plain})
 	if maxConns <= 0 {
 		maxConns = 16
 	}

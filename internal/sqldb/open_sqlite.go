@@ -32,6 +32,7 @@ func (s *Store) openSQLite(ctx context.Context, file string, readers int) error 
 	if err != nil {
 		return fmt.Errorf("open sqlite: %w", err)
 	}
+	wdb = faultySQLite(wdb, name+"?"+writerPragmas)
 	wdb.SetMaxOpenConns(1)
 	conn, err := wdb.Conn(ctx) // makes the file and its WAL, which readers cannot
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -41,9 +42,9 @@ func (s *Store) Submit(ctx context.Context, reqs []*task.Request) ([]task.Bell, 
 	if err != nil {
 		return nil, err
 	}
-	err = s.writeSettled(ctx, u.run, u.committed)
+	err = s.writeSettled(failpoint.In(ctx, failpoint.SubmitAnswer), u.run, u.committed)
 	if duplicate(err) && u.parts() {
-		err = s.writeSettled(ctx, u.run, u.committed) // another replay of the batch was first: its items are there now
+		err = s.writeSettled(failpoint.In(ctx, failpoint.SubmitAnswer), u.run, u.committed) // another replay of the batch was first: its items are there now
 	}
 	if err != nil {
 		return nil, u.failed(err)

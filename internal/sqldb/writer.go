@@ -108,6 +108,7 @@ func (w *writer) oneTurn(first *turn) []*turn {
 		}
 		if !open {
 			if t.err = w.sql("BEGIN IMMEDIATE"); t.err != nil {
+				w.rollback() // should one be open all the same, no other could ever begin
 				continue
 			}
 			open = true
@@ -195,6 +196,9 @@ func (w *writer) lost(batch []*turn, cause error) {
 // recovery of the log might find it, so the outcome is unknown.
 func (w *writer) commit(batch []*turn) {
 	err := w.sql("COMMIT")
+	if err == nil {
+		err = lostAnswer(batch)
+	}
 	if err == nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -13,6 +14,9 @@ func (e *Engine) claim(p *plan) {
 	began := e.mono.ns()
 	res, err := e.o.Store.Claim(e.ctx, p.req)
 	took := float64(e.mono.ns()-began) / 1e6
+	if err == nil && len(res.Tasks) > 0 {
+		failpoint.At(failpoint.ClaimCommitted)
+	}
 	e.mu.Lock()
 	if err == nil {
 		e.claimMs += (min(took, claimSlow.Seconds()*1e3) - e.claimMs) / 8

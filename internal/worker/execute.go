@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -139,6 +140,7 @@ func (e *Engine) execute(r *run) {
 	}()
 	res := e.call(ctx, r)
 	returned = true
+	failpoint.At(failpoint.RunEffect)
 	e.conclude(r, res)
 }
 
@@ -147,6 +149,7 @@ func (e *Engine) call(ctx context.Context, r *run) task.Result {
 	if r.ctx.Err() != nil {
 		return task.Result{} // ended before it began; the cause decides
 	}
+	failpoint.At(failpoint.ClaimRun)
 	panicked := func(p any) {
 		e.log.Error("handler panicked", "task", r.end.TaskID, "kind", r.kind.name, "panic", fmt.Sprint(p))
 	}

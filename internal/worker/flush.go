@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -151,6 +152,7 @@ func (e *Engine) flush(batch []*run, fb task.FinishBatch) {
 	for {
 		bells, err := e.o.Store.Finish(e.ctx, fb)
 		if err == nil {
+			failpoint.At(failpoint.FinishCommitted)
 			e.committed(batch, fb, bells)
 			return
 		}
