@@ -1,6 +1,7 @@
 package app
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -12,5 +13,8 @@ import (
 // without this call that would be all tests once more.
 func TestMain(m *testing.M) {
 	shell.MaybeSupervise()
+	if len(os.Args) > 1 && os.Args[1] == "standalone" { // tests of what ends a process start this binary as the program
+		os.Exit(Command(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	}
 	goleak.VerifyTestMain(m)
 }
