@@ -61,6 +61,9 @@ func (p *peer) Submit(ctx context.Context, t system.Task) error {
 	if !t.Due.IsZero() {
 		options = append(options, asynq.ProcessAt(t.Due))
 	}
+	if t.Kind == system.Wait {
+		options = append(options, asynq.MaxRetry(0)) // a cancelled execution counts as failed, and would be tried again
+	}
 	info, err := p.client.EnqueueContext(ctx, asynq.NewTask("task", t.Payload(), options...))
 	if err != nil {
 		return fmt.Errorf("enqueue: %w", err)

@@ -17,6 +17,9 @@ type Adapter struct {
 	// Tuned is the Name of the adapter whose stock settings this one shows. Such an adapter takes part only in what its
 	// settings change: pickup and delays. Empty: it takes part in everything.
 	Tuned string
+	// Transport says that this is no task queue but what one may be built on. It is shown as a bound, and is no peer when ratios
+	// are made.
+	Transport bool
 	// Settings are all that differ from the system's own defaults, and the stock values that matter, in the order shown.
 	Settings []Setting
 	// Modules are the paths of the Go modules whose versions the report shows.

@@ -1,0 +1,119 @@
+// Command peers is "make peers": it measures Taskweir beside asynq, River, machinery and bare NSQ, on this machine, in one run.
+//
+// It installs the servers that are missing (as root on Debian), starts all of them on private ports in temporary folders,
+// interleaves the rounds of the systems, ends everything, and prints a report. With -write it also writes the report to
+// docs/benchmarks and the table of the README. It fails when something did not work, or when Taskweir lost or doubled a task,
+// never because something was slow.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/taskweir/taskweir/internal/testkit"
+	"github.com/taskweir/taskweir/test/peers/measure"
+	"github.com/taskweir/taskweir/test/peers/report"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+func command(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == childFlag {
+		return child(ctx, os.Stdin, os.Stdout, os.Stderr)
+	}
+	o, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if o.from != "" {
+		rep, err := report.Read(o.from)
+		if err != nil {
+			return err
+		}
+		return publish(o, rep)
+	}
+	rep, err := run(ctx, o, os.Stderr)
+	if rep == nil {
+		return err
+	}
+	return errors.Join(err, publish(o, rep), rep.Broken())
+}
+
+// options are what the command line says.
+type options struct {
+	quick, write, noMemory bool
+	rounds, delayed        int
+	systems, output, from  string
+}
+
+var errUsage = errors.New("-rounds is 1 to 25, -o is markdown or json, and a quick run is not written")
+
+func parse(args []string) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
+	fs.BoolVar(&o.quick, "quick", false, "a tiny round that shows whether everything works; its figures mean nothing")
+	fs.BoolVar(&o.write, "write", false, "write docs/benchmarks and the table of README.md")
+	fs.BoolVar(&o.noMemory, "no-memory", false, "leave out the memory with a million delayed tasks")
+	fs.IntVar(&o.rounds, "rounds", 0, "rounds whose median is shown (default 3, quick 1)")
+	fs.IntVar(&o.delayed, "delayed", 0, "delayed tasks with which memory is measured, for trying (default 1000000)")
+	fs.StringVar(&o.systems, "systems", "", "measure only these, a comma list of "+strings.Join(names(), ", "))
+	fs.StringVar(&o.output, "o", "markdown", "markdown or json")
+	fs.StringVar(&o.from, "from", "", "measure nothing: report what an earlier run wrote as JSON to this file")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if o.rounds == 0 {
+		o.rounds = 3
+		if o.quick {
+			o.rounds = 1
+		}
+	}
+	if fs.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.output != "markdown" && o.output != "json" || o.quick && o.write {
+		return o, errUsage
+	}
+	return o, nil
+}
+
+func (o options) sizes() measure.Options {
+	sizes := measure.Full()
+	if o.quick {
+		sizes = measure.Quick()
+	}
+	if o.delayed > 0 {
+		sizes.Delayed = o.delayed
+	}
+	return sizes
+}
+
+// publish prints the report and, where it was asked for, writes the files.
+func publish(o options, rep *report.Report) error {
+	if o.write {
+		root, err := testkit.Root()
+		if err != nil {
+			return err
+		}
+		if err := rep.Write(root); err != nil {
+			return err
+		}
+	}
+	if o.output == "json" {
+		return rep.JSON(os.Stdout)
+	}
+	return rep.Markdown(os.Stdout)
+}

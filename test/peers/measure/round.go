@@ -1,0 +1,258 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskweir/taskweir/test/peers/system"
+	"github.com/taskweir/taskweir/test/peers/usage"
+)
+
+// Spec is one round of one system.
+type Spec struct {
+	Options   Options           `json:"options"`
+	Addrs     map[string]string `json:"addrs"`
+	Processes map[string]int    `json:"processes"` // of the servers
+	Dir       string            `json:"dir"`       // of this round alone
+	Memory    bool              `json:"memory"`    // measure memory and nothing else
+	Progress  io.Writer         `json:"-"`
+}
+
+// Round opens the adapter and takes every measure. Figures that were taken before an error are in the result.
+func Round(ctx context.Context, a system.Adapter, spec Spec) (_ *Result, err error) {
+	r := &round{o: spec.Options, spec: spec, adapter: a, rec: newRecorder(), hasBulk: map[bool]bool{}, res: &Result{Modules: modules(a.Modules)}}
+	recv, err := newReceiver(r.rec)
+	if err != nil {
+		return r.res, err
+	}
+	defer recv.close()
+	r.rec.url.Store(&recv.url)
+	r.url, r.recv = recv.url, recv
+	if r.sys, err = a.Open(ctx, spec.Addrs, spec.Dir, r.rec); err != nil {
+		return r.res, fmt.Errorf("open %s: %w", a.Name, err)
+	}
+	defer func() {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		if cerr := r.sys.Close(within); cerr != nil {
+			err = errors.Join(err, fmt.Errorf("close %s: %w", a.Name, cerr))
+		}
+	}()
+	for _, m := range r.measures() {
+		began := time.Now()
+		if err := m.take(ctx); err != nil {
+			return r.res, fmt.Errorf("%s, %s: %w", a.Name, m.name, err)
+		}
+		if spec.Progress != nil {
+			fmt.Fprintf(spec.Progress, "  %s: %s, %.1f s\n", a.Name, m.name, time.Since(began).Seconds())
+		}
+		if err := pause(ctx, r.o.Settle); err != nil {
+			return r.res, err
+		}
+	}
+	return r.res, nil
+}
+
+// round is one round under way.
+type round struct {
+	o       Options
+	spec    Spec
+	adapter system.Adapter
+	sys     system.System
+	rec     *recorder
+	res     *Result
+	url     string        // of the receiver
+	recv    *receiver     //
+	hasBulk map[bool]bool // whether the system takes tasks in bulk, for now and delayed
+	number  atomic.Int64  // of the last task
+}
+
+// measure is one thing that is measured.
+type measure struct {
+	name string
+	take func(context.Context) error
+}
+
+// measures are those that the adapter takes part in, in order.
+func (r *round) measures() []measure {
+	switch {
+	case r.spec.Memory:
+		return []measure{{"warm up", r.warm}, {"memory", r.memory}}
+	case r.adapter.Tuned != "":
+		return []measure{{"warm up", r.warm}, {"pickup", r.pickup}, {"instant", r.instants}, {"spread", r.spread}}
+	}
+	return []measure{{"warm up", r.warm}, {"submit", r.submits}, {"drain", r.drain}, {"steady", r.steady}, {"HTTP", r.http},
+		{"callbacks", r.callbacks}, {"pickup", r.pickup}, {"instant", r.instants}, {"spread", r.spread}, {"cancel", r.cancels}}
+}
+
+// section opens a section for the tasks that come, and lets the system count anew.
+func (r *round) section(ctx context.Context, room int, times bool) (*section, error) {
+	if err := r.sys.Mark(ctx); err != nil {
+		return nil, fmt.Errorf("mark: %w", err)
+	}
+	s := newSection(r.number.Load()+1, room, times)
+	r.rec.open.Store(s)
+	return s, nil
+}
+
+// next makes a task.
+func (r *round) next(kind system.Kind) system.Task {
+	return system.Task{Number: r.number.Add(1), Kind: kind, URL: r.url}
+}
+
+// many makes tasks with consecutive numbers.
+func (r *round) many(n int, kind system.Kind, due time.Time) []system.Task {
+	last := r.number.Add(int64(n))
+	tasks := make([]system.Task, n)
+	for i := range tasks {
+		tasks[i] = system.Task{Number: last - int64(n) + int64(i) + 1, Kind: kind, Due: due, URL: r.url}
+	}
+	return tasks
+}
+
+// submitted is how many tasks of the section were submitted.
+func (r *round) submitted(s *section) int64 { return r.number.Load() - s.from + 1 }
+
+// warm runs some tasks by each way, so that connections and pools are there, and gives the system time to learn from them.
+func (r *round) warm(ctx context.Context) error {
+	s, err := r.section(ctx, 2*r.o.Warm+system.BulkSize, false)
+	if err != nil {
+		return err
+	}
+	if err := r.work(ctx); err != nil {
+		return err
+	}
+	for _, delayed := range []bool{false, true} {
+		if err := r.askBulk(ctx, delayed); err != nil {
+			return err
+		}
+	}
+	if _, err := r.fill(ctx, r.o.Warm, system.Noop, time.Time{}); err != nil {
+		return err
+	}
+	if _, err := r.fillSingly(ctx, r.o.Warm, system.Noop, time.Time{}); err != nil {
+		return err
+	}
+	if _, err := r.finish(ctx, "warm up", s); err != nil {
+		return err
+	}
+	return pause(ctx, r.o.Learn)
+}
+
+func (r *round) work(ctx context.Context) error {
+	if err := r.sys.Work(ctx); err != nil {
+		return fmt.Errorf("work: %w", err)
+	}
+	return nil
+}
+
+func (r *round) hold(ctx context.Context) error {
+	if err := r.sys.Hold(ctx); err != nil {
+		return fmt.Errorf("hold: %w", err)
+	}
+	return nil
+}
+
+// finish waits until every task of the section has ended on the system's record, notes what became of them, and gives the
+// instant at which that was known.
+func (r *round) finish(ctx context.Context, name string, s *section) (ended time.Duration, err error) {
+	want := r.submitted(s)
+	if err := r.handled(ctx, s, want); err != nil {
+		return 0, err
+	}
+	fate := Fate{Measure: name, Submitted: want, Lost: want - s.handled.Load()}
+	within, cancel := context.WithTimeout(ctx, r.o.Patience)
+	defer cancel()
+	err = r.sys.Await(within, want-fate.Lost)
+	ended = r.rec.now()
+	if err != nil && (ctx.Err() != nil || within.Err() == nil) {
+		return 0, fmt.Errorf("await: %w", err)
+	}
+	switch n, err := r.sys.Completed(ctx); {
+	case err == nil:
+		fate.Lost = max(fate.Lost, want-n)
+	case !errors.Is(err, system.ErrNone):
+		return 0, fmt.Errorf("count completed: %w", err)
+	}
+	fate.Doubled = s.extra.Load()
+	r.res.Fates = append(r.res.Fates, fate)
+	return ended, nil
+}
+
+// handled waits until n tasks have started, or until none starts any more.
+func (r *round) handled(ctx context.Context, s *section, n int64) error {
+	seen, at := int64(-1), time.Now()
+	for {
+		now := s.handled.Load()
+		if now >= n {
+			return nil
+		}
+		if now != seen {
+			seen, at = now, time.Now()
+		}
+		if time.Since(at) > r.o.Patience {
+			return nil // the rest is lost, and is told so
+		}
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// cpu is the processor time that this process and all servers have used.
+func (r *round) cpu() (map[string]time.Duration, error) {
+	used := map[string]time.Duration{}
+	for name, pid := range r.processes() {
+		u, err := usage.Of(pid)
+		if err != nil {
+			return nil, fmt.Errorf("usage of %s: %w", name, err)
+		}
+		used[name] = u.CPU
+	}
+	return used, nil
+}
+
+// thisProcess is the name of this process: producer and worker, and whatever the system has in it.
+const thisProcess = "client and worker"
+
+func (r *round) processes() map[string]int {
+	all := map[string]int{thisProcess: os.Getpid()}
+	for name, pid := range r.spec.Processes {
+		all[name] = pid
+	}
+	return all
+}
+
+// modules gives the versions of modules in this program.
+func modules(paths []string) map[string]string {
+	versions := map[string]string{}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return versions
+	}
+	for _, path := range paths {
+		for _, dep := range info.Deps {
+			if dep.Path == path && dep.Replace == nil {
+				versions[path] = dep.Version
+			}
+		}
+	}
+	return versions
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

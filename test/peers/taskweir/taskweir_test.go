@@ -1,0 +1,11 @@
+package taskweir
+
+import (
+	"testing"
+
+	"github.com/taskweir/taskweir/test/peers/systemtest"
+)
+
+func TestMariaDBDoesWhatAnAdapterMust(t *testing.T) { systemtest.Check(t, MariaDB()) }
+
+func TestStandaloneDoesWhatAnAdapterMust(t *testing.T) { systemtest.Check(t, Standalone()) }
