@@ -205,7 +205,7 @@ func (s *Store) DueQueries() map[string]string {
 	if s.mysql {
 		return map[string]string{"pairs": duePairsMySQL, "shards": shardsDueMySQL}
 	}
-	return map[string]string{"pairs": duePairsSQLite, "shards": shardsDueSQLite()}
+	return map[string]string{"pairs": duePairsSQLite, "shards": shardDives()}
 }
 
 // IsMySQL tells which dialect it speaks.

@@ -23,13 +23,7 @@ func BenchmarkListOfMany(b *testing.B) {
 	for _, kind := range []string{"sqlite", "mysql"} {
 		w := newWorld(b, sqldbtest.New(b, kind))
 		fillTasks(w, rows)
-		from := w.now() - int64(rows)/2
-		for name, f := range map[string]task.Filter{
-			"all": {}, "succeeded": {State: "succeeded"}, "failed": {State: "failed"}, "cancelled": {State: "cancelled"}, "running": {State: "running"}, "queued": {State: "queued"},
-			"scheduled": {State: "scheduled"}, "blocked": {State: "blocked"}, "queue": {Queue: "default"}, "no-queue": {Queue: "nosuch"}, "kind": {Kind: "echo"}, "rare-kind": {Kind: "sleep"},
-			"label": {Label: task.Label{Key: "a", Value: "b"}}, "no-label": {Label: task.Label{Key: "a", Value: "c"}}, "unique-key": {UniqueKey: "nosuch"},
-			"from": {From: from}, "to": {To: from}, "window": {From: from - 1000, To: from}, "failed-rare-kind": {State: "failed", Kind: "sleep"},
-		} {
+		for name, f := range listFilters(w.now() - int64(rows)/2) {
 			for _, app := range []int32{1, 0} {
 				f.AppID, f.Limit = app, 50
 				b.Run(fmt.Sprintf("%s/%s/app=%d", kind, name, app), func(b *testing.B) {
@@ -47,6 +41,16 @@ func BenchmarkListOfMany(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// listFilters are all that lists can be asked for, in a database that fillTasks filled; from lies among its tasks.
+func listFilters(from int64) map[string]task.Filter {
+	return map[string]task.Filter{
+		"all": {}, "succeeded": {State: "succeeded"}, "failed": {State: "failed"}, "cancelled": {State: "cancelled"}, "running": {State: "running"}, "queued": {State: "queued"},
+		"scheduled": {State: "scheduled"}, "blocked": {State: "blocked"}, "queue": {Queue: "default"}, "no-queue": {Queue: "nosuch"}, "kind": {Kind: "echo"}, "rare-kind": {Kind: "sleep"},
+		"label": {Label: task.Label{Key: "a", Value: "b"}}, "no-label": {Label: task.Label{Key: "a", Value: "c"}}, "unique-key": {UniqueKey: "nosuch"},
+		"from": {From: from}, "to": {To: from}, "window": {From: from - 1000, To: from}, "failed-rare-kind": {State: "failed", Kind: "sleep"},
 	}
 }
 

@@ -41,7 +41,9 @@ type Store struct {
 	kinds, appKeys nameCache
 	instants       instants
 	limits         limitTable
-	shardsDue      string // SQLite: the statement of ShardsDue
+	shardsDue      string // the statement of ShardsDue by dives
+	fairPlan       loose  // of duePairsMySQL
+	duePlan        loose  // of shardsDueMySQL
 	closing        sync.Once
 	closed         atomic.Bool
 	changes        atomic.Pointer[task.ChangeSink]
@@ -50,7 +52,7 @@ type Store struct {
 // Open connects and measures the database's clock once. It does not look at the schema: see CheckSchema and Migrate. Its
 // errors never show the password.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Logger, metrics: o.Metrics, shardsDue: shardsDueSQLite()}
+	s := &Store{log: o.Logger, metrics: o.Metrics, shardsDue: shardDives()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -103,7 +103,8 @@ func (s *Store) FlowBells(ctx context.Context, laneID, appID int32, kind task.Be
 	return all, nil
 }
 
-// duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair and kind.
+// duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair and kind. Where the server would not
+// do so stepPairs does.
 const duePairsMySQL = "SELECT lane_id,app_id,kind,MIN(due_at) FROM bells FORCE INDEX (fair) GROUP BY lane_id,app_id,kind"
 
 // duePairsSQLite spells the dives out, as SQLite has no loose index scan: each step finds the first entry of the index
@@ -123,6 +124,13 @@ func (s *Store) DuePairs(ctx context.Context) ([]task.LaneApp, error) {
 	query := duePairsSQLite
 	if s.mysql {
 		query = duePairsMySQL
+		if dives, err := s.fairPlan.dives(ctx, s, query); err != nil {
+			return nil, err
+		} else if !dives {
+			if pairs, done, err := s.stepPairs(ctx); done || err != nil {
+				return pairs, err
+			}
+		}
 	}
 	var pairs []task.LaneApp
 	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
@@ -143,8 +151,9 @@ func (s *Store) duePairsOf(ctx context.Context, app int32) ([]task.LaneApp, erro
 	}
 	var pairs []task.LaneApp
 	for _, kind := range startKinds {
-		query := newText(4).s("SELECT id,(SELECT MIN(due_at) FROM bells WHERE lane_id=lanes.id AND app_id=").n(int64(app)).
-			s(" AND kind=").n(int64(kind)).s(") FROM lanes").String()
+		// Not MIN(due_at): in a subquery that depends on a row MySQL reads every bell of the pair for it.
+		query := newText(4).s("SELECT id,(SELECT due_at FROM bells").s(s.use("fair")).s(" WHERE lane_id=lanes.id AND app_id=").n(int64(app)).
+			s(" AND kind=").n(int64(kind)).s(" ORDER BY due_at LIMIT 1) FROM lanes").String()
 		if err := s.readEach(ctx, query, func(rows *sql.Rows) error {
 			p := task.LaneApp{AppID: app, Kind: kind}
 			var due sql.NullInt64
@@ -160,11 +169,11 @@ func (s *Store) duePairsOf(ctx context.Context, app int32) ([]task.LaneApp, erro
 	return pairs, nil
 }
 
-// shardsDueMySQL is answered by a loose index scan over the index due.
+// shardsDueMySQL is answered by a loose index scan over the index due, and otherwise by shardDives.
 const shardsDueMySQL = "SELECT shard,kind,MIN(due_at) FROM bells FORCE INDEX (due) GROUP BY shard,kind"
 
-// shardsDueSQLite is one dive for each shard and kind.
-func shardsDueSQLite() string {
+// shardDives is one dive for each shard and kind.
+func shardDives() string {
 	var dives []string
 	for shard := range task.Shards {
 		for _, kind := range startKinds {
@@ -180,7 +189,13 @@ func shardsDueSQLite() string {
 func (s *Store) ShardsDue(ctx context.Context) (map[int]int64, error) {
 	query := s.shardsDue
 	if s.mysql {
-		query = shardsDueMySQL
+		dives, err := s.duePlan.dives(ctx, s, shardsDueMySQL)
+		if err != nil {
+			return nil, err
+		}
+		if dives {
+			query = shardsDueMySQL
+		}
 	}
 	out := make(map[int]int64)
 	err := s.readEach(ctx, query, func(rows *sql.Rows) error {
