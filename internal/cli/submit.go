@@ -162,7 +162,7 @@ func timeoutFlag(text string) (*int64, error) {
 	ms := int64(-1)
 	if text != "none" {
 		d, err := time.ParseDuration(text)
-		if err != nil {
+		if err != nil || d < 0 { // -1 ms would be none
 			return nil, usage(fmt.Errorf("--timeout: %q is no duration like 30s, 5m or none", text))
 		}
 		ms = d.Milliseconds()

@@ -278,8 +278,12 @@ func parseNodes(body []byte) ([]string, error) {
 	}
 	var out []string
 	for _, p := range answer.Producers {
-		if p.BroadcastAddress != "" && p.TCPPort > 0 && p.TCPPort < 1<<16 {
-			out = append(out, net.JoinHostPort(p.BroadcastAddress, strconv.Itoa(p.TCPPort)))
+		if p.BroadcastAddress == "" || p.TCPPort < 1 || p.TCPPort >= 1<<16 {
+			continue
+		}
+		node := net.JoinHostPort(p.BroadcastAddress, strconv.Itoa(p.TCPPort))
+		if _, _, err := net.SplitHostPort(node); err == nil { // an address with brackets in it cannot be dialled
+			out = append(out, node)
 		}
 	}
 	return out, nil

@@ -105,11 +105,13 @@ func (t *Time) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// ParseTime reads RFC 3339 with a zone; see UnmarshalJSON for rounding.
+// ParseTime reads RFC 3339 with a zone; see UnmarshalJSON for rounding. What is in no year from 0 to 9999 in UTC is refused:
+// String could not write it.
 func ParseTime(s string) (Time, error) {
 	at, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	t := rounded(at)
+	if year := t.Time().Year(); err != nil || year < 0 || year > 9999 {
 		return 0, fmt.Errorf("%q is not a time like 2030-01-02T15:04:05.000Z", s)
 	}
-	return rounded(at), nil
+	return t, nil
 }
