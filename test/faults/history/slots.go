@@ -32,6 +32,9 @@ func (c *checker) slots() {
 		if r.Schedule == 0 {
 			continue
 		}
+		if c.takenBack(r) {
+			continue
+		}
 		if k, ok := owner[r.ID]; !ok || k.schedule != r.Schedule || k.at != r.Slot {
 			c.violate(RuleSlot, r.ID, "was made by slot %d of schedule %d, which does not name it", r.Slot, r.Schedule)
 		}
@@ -63,4 +66,12 @@ func (c *checker) complete(s Schedule, list []Slot) {
 	if next <= s.To {
 		c.violate(RuleSlot, 0, "schedule %d has no slot from %d to %d", s.ID, next, s.To)
 	}
+}
+
+// takenBack reports whether a task was made ahead of its slot and cancelled when its schedule was paused: the slot goes with it.
+func (c *checker) takenBack(r *Row) bool {
+	if r.State != "cancelled" || r.Reason != "by_schedule" || r.Epoch != 0 {
+		return false
+	}
+	return slices.ContainsFunc(c.h.End.Schedules, func(s Schedule) bool { return s.ID == r.Schedule && r.Slot > s.To })
 }

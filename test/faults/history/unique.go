@@ -111,8 +111,10 @@ func (c *checker) refusal(o *Op, want *Want, it *Item, holders map[int64]held) {
 	holder := it.Holder
 	if it.Kept {
 		holder = it.Task
+	} else if it.Code != "unique_key_taken" {
+		return
 	}
-	if holder == 0 || o.Kind == OpReplay {
+	if o.Kind == OpReplay {
 		return
 	}
 	k, ok := holders[holder]
