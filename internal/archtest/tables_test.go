@@ -183,6 +183,7 @@ var wallClock = map[string]string{
 	"internal/runner/httpcall/gate.go":     "age of what is known of an endpoint",
 	"internal/runner/httpcall/probe.go":    "how long a call took",
 	"internal/runner/shell/":               "deadline of a pipe",
+	"internal/runner/system/purge.go":      "how long a step took",
 	"internal/scheduler/":                  "pauses, leases and unanswered bells are measured by what has passed here; due times by the port's clock",
 	"internal/sqldb/bells.go":              "age of a cached table",
 	"internal/sqldb/ids.go":                "age of a block of ids",

@@ -17,7 +17,9 @@
 // kept tasks can stand before old ones in any number, each run also looks at one of 288 slices of all tasks, that of the time of
 // day: in a day it has looked at all of them, without remembering anything. A run ends after 4 minutes, wherever it is; the next
 // one goes on. Its pace follows the load: a step that finds much halves the pause before the next one, a step that finds little
-// doubles it, between 5,000 and 50,000 rows a second.
+// doubles it, between 5,000 and 50,000 rows a second. And it rests for as long as each step took, as bulk operations do: a delete
+// costs about what the insert did, so that a purge that only paused would take as much of a busy database as all submits. A
+// step takes longer there, so the purge makes room by itself, and catches up when the others rest.
 //
 // What cannot be deleted is stepped over, so that one row never keeps all others for ever; the next run tries it again.
 package system

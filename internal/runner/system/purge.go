@@ -119,7 +119,8 @@ type walk struct {
 	keep Retention
 	done purged
 
-	splits   int // of the present step
+	splits   int           // of the present step
+	took     time.Duration // the last step
 	stepFrom int64
 	stepErr  error
 }
@@ -139,11 +140,12 @@ func (w *walk) run(ctx context.Context, dueAt int64) error {
 // drain deletes what is older than age from a table until nothing is left.
 func (w *walk) drain(ctx context.Context, done *int, age int64, purge func(context.Context, int64, int) (int, error)) error {
 	for {
+		began := time.Now()
 		n, err := purge(ctx, w.p.clock.Now()-age, purgeRows)
 		if *done += n; err != nil || n == 0 {
 			return err
 		}
-		if err := sleep(ctx, purgeQuickest); err != nil {
+		if err := sleep(ctx, max(purgeQuickest, time.Since(began))); err != nil {
 			return err
 		}
 	}
@@ -191,19 +193,21 @@ func (w *walk) slice(ctx context.Context, dueAt, seen int64) error {
 	return nil
 }
 
-// rest pauses after a step and gives the next pause.
+// rest pauses after a step, at least for as long as the step took, and gives the next pause.
 func (w *walk) rest(ctx context.Context, last time.Duration, deleted int) (time.Duration, error) {
 	next := min(purgeSlow, last*2)
 	if deleted >= purgeRows/4 {
 		next = max(purgeQuickest, last/2)
 	}
-	return next, sleep(ctx, next)
+	return next, sleep(ctx, max(next, w.took))
 }
 
 // step does one step. What cannot be deleted is stepped over and stays until the next run tries it again.
 func (w *walk) step(ctx context.Context, from int64) (task.PurgeReport, error) {
 	w.splits = 0
+	began := time.Now()
 	report, err := w.some(ctx, from, purgeRows)
+	w.took = time.Since(began)
 	w.done.Tasks += report.Deleted
 	return report, err
 }

@@ -192,6 +192,37 @@ func TestPurgeFindsEverything(t *testing.T) {
 	})
 }
 
+// slowTable takes its time for each step.
+type slowTable struct {
+	*table
+	took time.Duration // each step
+	all  time.Duration // of them together
+}
+
+func (s *slowTable) Purge(ctx context.Context, req task.PurgeRequest) (task.PurgeReport, error) {
+	time.Sleep(s.took)
+	s.all += s.took
+	return s.table.Purge(ctx, req)
+}
+
+// TestPurgeRestsAsLongAsItWorks: on a busy database, where each step takes long, half of the time is left to the others.
+func TestPurgeRestsAsLongAsItWorks(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
+		m := &slowTable{table: &table{rows: make([]bool, 10_000)}, took: 300 * time.Millisecond}
+		for i := range m.rows {
+			m.rows[i] = true
+		}
+		began := time.Now()
+		got := NewPurge(m, hostClock{}, nil).Run(t.Context(), worker.Job{Payload: []byte(`{"succeededMs":60000,"othersMs":60000,"slotsMs":60000,"auditMs":60000}`)})
+		if got.Outcome != task.OutcomeSucceeded {
+			t.Fatalf("%+v", got)
+		}
+		if all := time.Since(began); m.all < 20*m.took || all < 2*m.all-m.took {
+			t.Errorf("worked %v of %v", m.all, all)
+		}
+	})
+}
+
 // What cannot be deleted is stepped over, wherever it stands, and said.
 func TestPurgeStepsOverWhatFails(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T) {
