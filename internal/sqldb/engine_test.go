@@ -292,6 +292,25 @@ func TestFinishNeverWaitsBeyondTheExpiry(t *testing.T) {
 	})
 }
 
+// A failure that could be retried in time, but is committed after the task has expired: its expire bell was executed while it
+// ran, so nobody would ever end it (found by internal/modelcheck).
+func TestLateFailureOfAnExpiredTaskEndsIt(t *testing.T) {
+	eachWorld(t, func(w *world) {
+		at := w.now() + inAnHour
+		c := w.running(1, func(_ int, sub *task.Submission, _ *task.BodyHead) { sub.ExpiresAt = at })
+		at = w.letExpire(at, at)
+		_, _, err := w.s.Expire(w.ctx, task.ShardOf(w.lane.ID), 10)
+		w.must(err)
+		want(t, "running stays", w.row(c.Tasks[0].ID).state, 3)
+		e := w.ending(c, 0)
+		e.Outcome, e.To, e.RetryAt, e.ExpiresAt = task.OutcomeFailed, task.Waiting, at-1, at
+		want(t, "bells", len(w.finish([]*task.Ending{e}, c.ClaimID)), 0)
+		row := w.row(e.TaskID)
+		want(t, "state", fmt.Sprint(row.state, row.reason, row.holder), "5 3 0")
+		want(t, "told", e.Final, task.Failed)
+	})
+}
+
 func TestManyRetriesShareBells(t *testing.T) {
 	eachWorld(t, func(w *world) {
 		c := w.running(250, nil)

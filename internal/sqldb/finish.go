@@ -165,7 +165,7 @@ func (f *finishing) reset() {
 func (f *finishing) optimistic(ctx context.Context, t tx) error {
 	f.reset()
 	for _, e := range f.endings {
-		f.plan = append(f.plan, plannedOf(e, false))
+		f.plan = append(f.plan, plannedOf(e, false, f.now))
 	}
 	return f.commit(ctx, t)
 }
@@ -192,7 +192,7 @@ func (f *finishing) careful(ctx context.Context, t tx) error {
 			at++
 		}
 		if e := f.endings[at]; e.Epoch == epoch {
-			p := plannedOf(e, cancelAt != 0)
+			p := plannedOf(e, cancelAt != 0, f.now)
 			p.places = flags & task.PlaceFlags // a limit may have been set since the claim
 			f.plan = append(f.plan, p)
 		} else {
@@ -209,13 +209,14 @@ func (f *finishing) careful(ctx context.Context, t tx) error {
 }
 
 // plannedOf applies what the worker could not know: cancel wins over everything but success, and no task waits beyond its
-// expiry (I1).
-func plannedOf(e *task.Ending, cancelled bool) planned {
+// expiry (I1). Nor does one that could have been retried in time, when its end comes to be committed too late for that: its
+// expire bell may have been executed while it ran, and nobody else would ever end it.
+func plannedOf(e *task.Ending, cancelled bool, now int64) planned {
 	p := planned{Ending: e, to: e.To, reason: e.Reason, places: e.Places}
 	switch {
 	case cancelled && (p.to == task.Waiting || p.to == task.Failed):
 		p.to, p.reason = task.Cancelled, task.ByUser
-	case p.to == task.Waiting && !e.Await && e.ExpiresAt != 0 && e.RetryAt >= e.ExpiresAt:
+	case p.to == task.Waiting && !e.Await && e.ExpiresAt != 0 && max(e.RetryAt, now) >= e.ExpiresAt:
 		p.to, p.reason = task.Failed, task.Expired
 	case p.to == task.Waiting || p.to == task.Succeeded:
 		p.reason = task.NoReason
