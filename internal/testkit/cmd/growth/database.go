@@ -22,6 +22,7 @@ type database struct {
 	env          []string // how Taskweir's processes find it
 	apps         []int64  // by the share of tasks, the largest first
 	app, key     string   // the first app's public id and a key of it
+	small        string   // the last app's
 	lanes, kinds []int64
 	queues       []string
 	first        int64 // id of the first finished task
@@ -101,7 +102,7 @@ func (d *database) furnish(ctx context.Context, c *caller) error {
 		if err := c.call(ctx, "POST", "/v1/apps", map[string]any{"name": name}, &app); err != nil {
 			return err
 		}
-		if i > 0 {
+		if d.small = app.ID; i > 0 {
 			continue
 		}
 		d.app = app.ID

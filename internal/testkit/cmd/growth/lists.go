@@ -12,13 +12,17 @@ import (
 )
 
 // page is one request that is timed.
-type page struct{ name, path string }
+type page struct {
+	name, path string
+	admin      bool // asked for with the admin's key
+}
 
 // lister asks one database's API.
 type lister struct {
 	d     *database
 	api   *testkit.Process
-	c     *caller
+	c     *caller // of the largest app
+	admin *caller
 	pages []page
 }
 
@@ -28,6 +32,7 @@ func (k *kit) lists(ctx context.Context, all []*database) (err error) {
 	defer func() {
 		for _, l := range listers {
 			l.c.close()
+			l.admin.close()
 			if serr := l.api.Stop(context.WithoutCancel(ctx)); err == nil {
 				err = serr
 			}
@@ -38,7 +43,7 @@ func (k *kit) lists(ctx context.Context, all []*database) (err error) {
 		if err != nil {
 			return err
 		}
-		l := &lister{d: d, api: api, c: newCaller(base, d.key)}
+		l := &lister{d: d, api: api, c: newCaller(base, d.key), admin: newCaller(base, k.keys.Bootstrap)}
 		listers = append(listers, l)
 		if err := l.choose(ctx); err != nil {
 			return err
@@ -62,8 +67,12 @@ func (l *lister) time(ctx context.Context, r *report, p page) error {
 	if p.path == "" { // this database has no such page
 		return nil
 	}
+	c := l.c
+	if p.admin {
+		c = l.admin
+	}
 	began := time.Now()
-	if err := l.c.call(ctx, "GET", p.path, nil, nil); err != nil {
+	if err := c.call(ctx, "GET", p.path, nil, nil); err != nil {
 		return err
 	}
 	r.figure("lists", p.name, "ms").add(l.d.title, float64(time.Since(began).Microseconds())/1000)
@@ -93,19 +102,24 @@ func (l *lister) choose(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.pages = append(l.pages, page{f.name, path}, page{f.name + ": from the middle", deep})
+		l.pages = append(l.pages, page{name: f.name, path: path}, page{name: f.name + ": from the middle", path: deep})
 	}
 	ids := ""
 	for i := range 100 {
 		ids += fmt.Sprintf("%d,", l.d.first+int64(i*max(1, l.d.finished/100)))
 	}
 	day := fmt.Sprintf("from=%s&to=%s", url.QueryEscape(instant(l.d.end-dayMs)), url.QueryEscape(instant(l.d.end)))
-	l.pages = append(l.pages, page{"ids, 100 of all ages", "/v1/tasks?ids=" + ids[:len(ids)-1]},
-		page{"one task", fmt.Sprintf("/v1/tasks/%d", l.d.first+int64(l.d.finished/2))},
-		page{"stats of a day", "/v1/stats?" + day}, page{"stats of a day by queue", "/v1/stats?by=queue&" + day}, page{"stats of a day by kind and minute", "/v1/stats?by=kind&stepMs=60000&" + day},
-		page{"queues, with depths", "/v1/queues"})
+	first := fmt.Sprintf("/v1/tasks/%d", l.d.first+int64(l.d.finished/2))
 	if l.d.finished == 0 {
-		l.pages[len(l.pages)-5].path = ""
+		first = ""
+	}
+	l.pages = append(l.pages, page{name: "ids, 100 of all ages", path: "/v1/tasks?ids=" + ids[:len(ids)-1]}, page{name: "one task", path: first, admin: true},
+		page{name: "stats of a day", path: "/v1/stats?" + day}, page{name: "stats of a day by queue", path: "/v1/stats?by=queue&" + day},
+		page{name: "stats of a day by kind and minute", path: "/v1/stats?by=kind&stepMs=60000&" + day}, page{name: "queues, with depths", path: "/v1/queues"})
+	for _, who := range []struct{ name, app string }{{"an app with 1 in 100 tasks", "app=" + l.d.small}, {"all apps", ""}} {
+		for _, f := range []struct{ name, query string }{{"no filter", ""}, {"state=failed", "state=failed"}, {"kind, 1 in 100,000", "kind=rare"}, {"label", "label=customer:c3"}, {"to", "to=" + at(0.5)}} {
+			l.pages = append(l.pages, page{name: who.name + ": " + f.name, path: "/v1/tasks?" + who.app + "&" + f.query, admin: true})
+		}
 	}
 	return nil
 }
