@@ -198,7 +198,7 @@ func address(raw string) (string, error) {
 		return "", fmt.Errorf("the address of the API must be like http://host:port, not %q", u.Redacted())
 	case u.User != nil:
 		return "", errors.New("the address of the API must not hold a user name or password")
-	case u.RawQuery != "", u.Fragment != "":
+	case u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return "", errors.New("the address of the API must not have a query or fragment")
 	}
 	return strings.TrimRight(u.String(), "/"), nil
