@@ -19,3 +19,9 @@ func TestAdapters(t *testing.T) {
 		t.Run(a.Name, func(t *testing.T) { systemtest.Check(t, a) })
 	}
 }
+
+func TestNothingStartsBeforeItsTime(t *testing.T) {
+	if by := systemtest.Earliest(t, Tuned()); by > 0 {
+		t.Errorf("a task started %v before its time", by)
+	}
+}

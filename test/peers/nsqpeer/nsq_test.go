@@ -28,3 +28,9 @@ func TestDeferredMessagesAreNeverDueEarly(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingStartsBeforeItsTime(t *testing.T) {
+	if by := systemtest.Earliest(t, Wide()); by > 0 {
+		t.Errorf("a task started %v before its time", by)
+	}
+}

@@ -8,13 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/testkit"
 	"github.com/taskweir/taskweir/test/peers/system"
 )
 
@@ -24,14 +24,7 @@ func Check(t *testing.T, a system.Adapter) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	if a.Missing != nil {
-		for _, m := range a.Missing(ctx) {
-			if os.Getenv("CI") != "" {
-				t.Fatal(m)
-			}
-			t.Skipf("skipped: %s", m)
-		}
-	}
+	need(ctx, t, a)
 	var addrs map[string]string
 	if a.Serve != nil {
 		s, err := a.Serve(ctx, t.TempDir())
@@ -59,11 +52,23 @@ func Check(t *testing.T, a system.Adapter) {
 	}()
 	c := &check{t: t, sys: sys, w: w}
 	c.works(ctx, c.waitsOnHold(ctx))
+	c.many(ctx)
 	c.bulk(ctx)
 	c.delays(ctx)
 	c.callsOut(ctx)
 	c.cancels(ctx)
 	c.resets(ctx)
+}
+
+// need skips, or fails in CI, when servers are not installed.
+func need(ctx context.Context, t *testing.T, a system.Adapter) {
+	t.Helper()
+	if a.Missing == nil {
+		return
+	}
+	for _, m := range a.Missing(ctx) {
+		testkit.Need(t, errors.New(m.String()))
+	}
 }
 
 func checkServers(ctx context.Context, t *testing.T, s system.Servers) {
@@ -138,6 +143,31 @@ func (c *check) await(ctx context.Context, n int) {
 	if got, err := c.sys.Completed(ctx); !errors.Is(err, system.ErrNone) && (err != nil || got != int64(n)) {
 		c.t.Fatalf("completed %d, %v, want %d", got, err, n)
 	}
+}
+
+// many submits a thousand tasks from 32 callers while the worker runs, and wants each once.
+func (c *check) many(ctx context.Context) {
+	c.must("mark", c.sys.Mark(ctx))
+	c.must("work", c.sys.Work(ctx))
+	work, numbers := make(chan system.Task, 1000), []int64{}
+	for range cap(work) {
+		task := c.next(system.Noop)
+		numbers = append(numbers, task.Number)
+		work <- task
+	}
+	close(work)
+	var wg sync.WaitGroup
+	errs := make([]error, 32)
+	for i := range errs {
+		wg.Go(func() {
+			for task := range work {
+				errs[i] = errors.Join(errs[i], c.sys.Submit(ctx, task))
+			}
+		})
+	}
+	wg.Wait()
+	c.must("submit", errors.Join(errs...))
+	c.works(ctx, numbers)
 }
 
 // bulk submits at once what the system takes so.
