@@ -113,9 +113,6 @@ func (p *peer) hold() {
 
 func (p *peer) handle(ctx context.Context, t *asynq.Task) error {
 	if err := p.handler.Handle(ctx, t.Payload()); err != nil {
-		if errors.Is(err, context.Canceled) {
-			return fmt.Errorf("%w: %w", asynq.RevokeTask, err)
-		}
 		return err
 	}
 	p.done.Add()

@@ -8,5 +8,6 @@
 // the record that Await and Completed ask. It keeps no finished task (retention is zero by default).
 //
 // asynq keeps the time of a delayed task in whole seconds, cut off, and so starts it up to a second early: the report shows
-// that as it is. A task that was cancelled is revoked, as asynq's documentation says to end one without a retry.
+// that as it is. A cancelled execution counts as failed as soon as its context ends, whatever its handler answers, and would be
+// tried again: tasks that are to be cancelled are submitted without retries.
 package asynqpeer
