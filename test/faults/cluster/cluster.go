@@ -243,3 +243,12 @@ func (c *Cluster) Close() error {
 	errs = append(errs, c.Net.Close(), os.RemoveAll(c.Dir))
 	return errors.Join(errs...)
 }
+
+// Logs lists the log of every process.
+func (c *Cluster) Logs() []string {
+	logs, err := filepath.Glob(filepath.Join(c.Dir, "*.log"))
+	if err != nil {
+		return nil // the pattern is a good one
+	}
+	return logs
+}

@@ -7,23 +7,24 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
-	_ "github.com/go-sql-driver/mysql" // the harness looks at the database without a link
+	"github.com/go-sql-driver/mysql"
 )
 
 // openDatabase makes the harness's own way to the database.
 func (c *Cluster) openDatabase(context.Context) error {
-	var err error
-	if c.db, err = sql.Open("mysql", c.DSN()); err != nil {
+	o := mysql.NewConfig()
+	o.User, o.Net, o.Addr, o.DBName, o.InterpolateParams = "root", "tcp", c.maria.Addr(), Database, true
+	o.Timeout, o.ReadTimeout, o.WriteTimeout = 2*time.Second, 10*time.Second, 10*time.Second
+	o.Logger = new(mysql.NopLogger) // connections break here all the time
+	connector, err := mysql.NewConnector(o)
+	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
+	c.db = sql.OpenDB(connector)
 	c.db.SetMaxOpenConns(4)
 	return nil
-}
-
-// DSN is the cluster's database for go-sql-driver/mysql, without a link.
-func (c *Cluster) DSN() string {
-	return "root@tcp(" + c.maria.Addr() + ")/" + Database + "?timeout=2s&readTimeout=10s&writeTimeout=10s&interpolateParams=true"
 }
 
 // DB is the harness's own way to the database, without a link.
@@ -102,4 +103,23 @@ func (c *Cluster) Workers(ctx context.Context) ([]Registered, error) {
 		return nil, fmt.Errorf("read workers: %w", err)
 	}
 	return all, nil
+}
+
+// DatabaseURL is the cluster's database as a setting of Taskweir, without a link.
+func (c *Cluster) DatabaseURL() string { return c.maria.URL(Database) }
+
+// Describe says what the database knows of tasks that hang.
+func (c *Cluster) Describe(ctx context.Context, tasks []int64) (string, error) {
+	var b strings.Builder
+	for _, id := range tasks[:min(len(tasks), 10)] {
+		const query = "SELECT CONCAT_WS(' ',t.id,l.queue,l.priority,k.name,'state',t.state,'epoch',t.epoch,'failures',t.failures,'losses',t.losses,'flags',t.flags,'due in',t.due_at-UNIX_TIMESTAMP(NOW(3))*1000," +
+			"'holder',t.holder,'worker',t.worker_id,'started before',UNIX_TIMESTAMP(NOW(3))*1000-t.started_at,'timeout',t.timeout_ms,'cancel',t.cancel_at,'bell',b.id,b.direct,'claim',c.id,c.worker_id,'worker state',w.state)" +
+			" FROM tasks t JOIN lanes l ON l.id=t.lane_id JOIN kinds k ON k.id=t.kind_id LEFT JOIN bells b ON b.id=t.holder LEFT JOIN claims c ON c.id=t.holder LEFT JOIN workers w ON w.id=t.worker_id WHERE t.id=?"
+		var line string
+		if err := c.db.QueryRowContext(ctx, query, id).Scan(&line); err != nil {
+			return "", fmt.Errorf("read task %d: %w", id, err)
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String(), nil
 }

@@ -16,6 +16,9 @@ import (
 // bellGrace is how long a bell of a task that was cancelled may be due before it is dropped, ms: the ringer drops it when it looks at it.
 const bellGrace = 3_000
 
+// skewMost is more than any clock of a run is off by, ms.
+const skewMost = 90 * 60_000
+
 // readEnd reads what the database and the API say of the load's app.
 func (l *Load) readEnd(ctx context.Context, end *history.End) (err error) {
 	if end.Now, err = l.db.now(ctx); err != nil {
@@ -206,7 +209,8 @@ func (l *Load) readAudit(ctx context.Context, end *history.End) error {
 
 // readStats sums up what GET /v1/stats says of the app, by queue.
 func (l *Load) readStats(ctx context.Context, end *history.End) error {
-	q := client.StatsQuery{From: time.UnixMilli(l.from), To: time.UnixMilli(end.Now + 60_000), Step: time.Minute, By: "queue"}
+	// A process whose clock was off counts in the minute that it read.
+	q := client.StatsQuery{From: time.UnixMilli(l.from - skewMost), To: time.UnixMilli(end.Now + skewMost), Step: time.Minute, By: "queue"}
 	if end.Now-l.from > 20*time.Hour.Milliseconds() {
 		q.Step = time.Hour
 	}

@@ -24,8 +24,9 @@ type Options struct {
 	Shape cluster.Shape
 	Kinds []faults.Kind
 	Pace  faults.Pace
-	Heavy int // heavy faults of a round at the most; at least 1
-	Cheap int // cheap faults of a round at the most; 0: as many as a pass needs so that each occurs once
+	Heavy int  // heavy faults of a round at the most; at least 1
+	Full  bool // each round has as many
+	Cheap int  // cheap faults of a round at the most; 0: as many as a pass needs so that each occurs once
 }
 
 // stagger is the time over which the faults of a round begin.
@@ -127,6 +128,9 @@ func (p *Plan) take(at int) faults.Kind {
 // company draws the heavy faults of a round: the next of the pass, and some of those after it that find something left to hurt.
 func (p *Plan) company(d *faults.Drawing) (list []faults.Injection) {
 	n := 1 + p.rand.IntN(p.o.Heavy)
+	if p.o.Full {
+		n = p.o.Heavy
+	}
 	for at := 0; at < len(p.heavy) && len(list) < n; {
 		if p.heavy[at].Weight == faults.Alone {
 			at++
