@@ -64,7 +64,13 @@ func (c *checker) attempts() {
 	for i := range c.h.End.Attempts {
 		a := &c.h.End.Attempts[i]
 		r := c.rows[a.Task]
-		if r == nil || a.Outcome == "succeeded" || a.Outcome == "snoozed" || a.Outcome == "cancelled" {
+		if r == nil || a.Outcome == "succeeded" || a.Outcome == "snoozed" {
+			continue
+		}
+		if a.Outcome == "cancelled" {
+			if !c.cancelAsked(r) {
+				c.violate(RuleAttempt, a.Task, "epoch %d was cancelled, and nobody asked for it", a.Epoch)
+			}
 			continue
 		}
 		if c.byPolicy(r, a) || c.faultOf(a) != nil {

@@ -30,6 +30,9 @@ func (c *checker) epochs() {
 func (c *checker) epochsOf(r *Row) {
 	list := c.attempt[r.ID]
 	plain := r.Epoch == 1 && r.State == "succeeded" && len(list) == 0 // lives in the row
+	if e := c.effectOf(r.ID, 1); plain && e != nil && e.Status == 202 {
+		plain = false // what was taken over has a row
+	}
 	if !plain {
 		for e := 1; e <= r.Epoch; e++ {
 			if c.attemptOf(r.ID, e) == nil && e > r.Epoch-keptSnoozed {

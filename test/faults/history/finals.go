@@ -160,12 +160,9 @@ func (c *checker) hasFailed(r *Row) {
 func (c *checker) wasCancelled(r *Row) {
 	switch r.Reason {
 	case "by_user":
-		for _, o := range c.about[r.ID] {
-			if o.Kind == OpCancel && (o.Done() || o.Unknown()) {
-				return
-			}
+		if !c.cancelAsked(r) {
+			c.violate(RuleOutcome, r.ID, "was cancelled, and nobody asked for it")
 		}
-		c.violate(RuleOutcome, r.ID, "was cancelled, and nobody asked for it")
 	case "replaced":
 		if r.UniqueKey == "" {
 			c.violate(RuleOutcome, r.ID, "was replaced and has no unique key")
@@ -177,4 +174,14 @@ func (c *checker) wasCancelled(r *Row) {
 	default:
 		c.violate(RuleOutcome, r.ID, "was cancelled, with the reason %q", r.Reason)
 	}
+}
+
+// cancelAsked reports whether somebody may have asked for the end of a task: a client, or its schedule.
+func (c *checker) cancelAsked(r *Row) bool {
+	for _, o := range c.about[r.ID] {
+		if o.Kind == OpCancel && (o.Done() || o.Unknown()) {
+			return true
+		}
+	}
+	return r.Reason == "by_schedule"
 }

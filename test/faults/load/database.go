@@ -39,6 +39,9 @@ func openDatabase(ctx context.Context, name string) (*database, error) {
 		return nil, fmt.Errorf("load: open the database: %w", err)
 	}
 	d.SetMaxOpenConns(3)
+	if d.sqlite {
+		d.SetMaxIdleConns(-1) // one that stayed open would keep alive what the next start after a kill has to recover
+	}
 	if err := d.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("load: reach the database: %w", err), d.Close())
 	}

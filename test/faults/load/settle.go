@@ -10,8 +10,10 @@ import (
 	"github.com/taskweir/taskweir/test/faults/history"
 )
 
-// settleLook is how often Stop looks.
-const settleLook = 250 * time.Millisecond
+const (
+	settleLook = 250 * time.Millisecond // how often Stop looks
+	sayEvery   = 5 * time.Second        // how often it says what it waits for
+)
 
 // StopSubmits ends new submits. What the agenda says goes on. The harness may call it to let a round end before Stop.
 func (l *Load) StopSubmits() {
@@ -66,10 +68,13 @@ func (l *Load) settle(ctx context.Context) error {
 
 // waitFor waits until check finds nothing, twice in a row. It gives what it found last when ctx ends.
 func (l *Load) waitFor(ctx context.Context, check func(context.Context) error) error {
-	why := errors.New("nothing was looked at")
+	why, said := errors.New("nothing was looked at"), time.Now()
 	for quiet := 0; quiet < 2; {
 		if err := check(ctx); err != nil {
-			quiet, why = 0, err
+			if quiet, why = 0, err; time.Since(said) > sayEvery {
+				said = time.Now()
+				l.o.Log.Info("the load waits for its end", "because", why)
+			}
 		} else {
 			quiet++
 		}
