@@ -49,13 +49,21 @@ func (s *settings) insert(byKind, byGroup string) error {
 func linesOf(kinds []faults.Kind, outcomes []*run.Outcome) []report.Line {
 	var lines []report.Line
 	at := map[string]int{}
+	line := func(name, group string) *report.Line {
+		i, known := at[name]
+		if !known {
+			i = len(lines)
+			at[name] = i
+			lines = append(lines, report.Line{Name: name, Group: group})
+		}
+		return &lines[i]
+	}
 	for _, k := range kinds {
-		at[k.Name] = len(lines)
-		lines = append(lines, report.Line{Name: k.Name, Group: k.Group})
+		line(k.Name, k.Group)
 	}
 	for _, o := range outcomes {
 		for _, r := range o.Results {
-			l := &lines[at[r.Injection.Kind]]
+			l := line(r.Injection.Kind, r.Group)
 			l.Times += r.Times
 			l.InFlight += r.InFlight
 			if r.Times > 0 && r.Recovered > 0 {
@@ -66,7 +74,7 @@ func linesOf(kinds []faults.Kind, outcomes []*run.Outcome) []report.Line {
 			continue
 		}
 		for _, k := range o.Report.ByKind {
-			l := &lines[at[k.Kind]]
+			l := line(k.Kind, k.Kind)
 			l.Lost += k.Lost
 			l.Double += k.Double
 			l.Duplicates += k.Duplicates
