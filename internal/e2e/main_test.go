@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/taskweir/taskweir/internal/testkit"
 )
 
@@ -36,6 +38,10 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared != nil {
 		code = max(code, closeShared())
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
