@@ -5,6 +5,9 @@ BIN = bin
 SOURCES = cmd internal migrations pkg test
 FUZZTIME ?= 30s
 KILL_FOR ?= 2m
+SEED ?= 0
+FAULTS_FOR ?= 30m
+FAULTS_COUNT ?= 10000
 
 .DEFAULT_GOAL := help
 
@@ -36,6 +39,26 @@ bench: ## measure standalone and MariaDB + Redis + nsqd, beside the machine's ow
 growth: ## measure beside 0, 1 and 10 million finished tasks and 1 million waiting, and write docs/benchmarks/growth.md (20 minutes, 15 GB)
 	go run ./internal/testkit/cmd/growth -write
 
+.PHONY: peers
+peers: ## measure beside asynq, River, machinery and bare NSQ; write docs/benchmarks and README's table (as root on Debian: installs what is missing)
+	cd test/peers && go run . -write
+
+.PHONY: peers-test
+peers-test: ## test the benchmark beside the peers by a tiny round of every system (as root on Debian: installs what is missing)
+	cd test/peers && go run . -install && go test -timeout 15m ./...
+
+.PHONY: faults
+faults: ## hurt a whole cluster in every way once, and check its whole history (docs/faults.md); SEED=n draws a plan again
+	cd test/faults && go run . -seed $(SEED)
+
+.PHONY: faults-long
+faults-long: ## the same for FAULTS_FOR (30m) and until FAULTS_COUNT (10000) faults; writes the tables of README.md and docs/faults.md
+	cd test/faults && go run . -seed $(SEED) -for $(FAULTS_FOR) -count $(FAULTS_COUNT) -write
+
+.PHONY: faults-test
+faults-test: ## the tests of the fault harness itself: its checker on planted violations, its plans, its parts
+	cd test/faults && go test -timeout 10m ./...
+
 .PHONY: build
 build: ## build the four programs into bin/
 	go build -o $(BIN)/taskweir ./cmd/taskweir
@@ -50,6 +73,8 @@ lint: ## check format, go vet, staticcheck
 	@echo "go vet"; go vet ./...
 	@echo "go vet, with failpoints"; go vet -tags faults ./... && go build -tags faults -o /dev/null ./cmd/...
 	@echo "staticcheck"; go run $(STATICCHECK) ./...
+	@echo "test/peers"; cd test/peers && go vet ./... && go run $(STATICCHECK) ./...
+	@echo "test/faults"; cd test/faults && go vet ./... && go run $(STATICCHECK) ./...
 
 .PHONY: fmt
 fmt: ## format every file
@@ -65,6 +90,8 @@ verify: ## check that modules and generated documents are up to date
 	go mod verify
 	go mod tidy -diff
 	cd test/tools && go mod tidy -diff
+	cd test/peers && go mod verify && go mod tidy -diff
+	cd test/faults && go mod verify && go mod tidy -diff
 	go test ./internal/config ./internal/archtest -count=1
 
 .PHONY: fuzz
