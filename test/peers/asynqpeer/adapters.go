@@ -9,7 +9,7 @@ import (
 )
 
 // tuned is what did best on two processors of all that was tried: the second server adds a second loop that fetches.
-var tuned = tuning{servers: 2, concurrency: 32, check: 5 * time.Millisecond, delayed: 5 * time.Millisecond, pool: 64}
+var tuned = tuning{servers: 2, concurrency: 32, check: 5 * time.Millisecond, delayed: 5 * time.Millisecond}
 
 // AOF is asynq on a Redis that appends to a file flushed each second, the most durable way that asynq's manual knows of.
 func AOF() system.Adapter {
@@ -53,7 +53,6 @@ func adapter(name, title, durable string, keep servers.Keeping, with tuning) sys
 			{Name: "servers in the process × Concurrency", Value: "2 × 32"},
 			{Name: "TaskCheckInterval", Value: with.check.String()},
 			{Name: "DelayedTaskCheckInterval", Value: with.delayed.String()},
-			{Name: "PoolSize of the client", Value: "64"},
 			{Name: "all others", Value: "default"},
 		},
 		Modules: []string{"github.com/hibiken/asynq", "github.com/redis/go-redis/v9"},

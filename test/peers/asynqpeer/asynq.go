@@ -23,8 +23,8 @@ var errUnknown = errors.New("not a task that waits for its cancel")
 
 // tuning is what differs from asynq's defaults; a zero is the default.
 type tuning struct {
-	servers, concurrency, pool int
-	check, delayed             time.Duration
+	servers, concurrency int
+	check, delayed       time.Duration
 }
 
 // peer is asynq, opened.
@@ -46,7 +46,7 @@ type peer struct {
 }
 
 func open(ctx context.Context, addr string, h system.Handler, with tuning) (system.System, error) {
-	p := &peer{conn: asynq.RedisClientOpt{Addr: addr, PoolSize: with.pool}, with: with, handler: h, done: tally.New(), waiting: map[int64]string{}}
+	p := &peer{conn: asynq.RedisClientOpt{Addr: addr}, with: with, handler: h, done: tally.New(), waiting: map[int64]string{}}
 	p.redis = redis.NewClient(&redis.Options{Addr: addr})
 	p.client, p.inspector = asynq.NewClient(p.conn), asynq.NewInspector(p.conn)
 	if err := p.redis.Ping(ctx).Err(); err != nil {
