@@ -62,7 +62,7 @@ func nameOf(h *History, k *clocks, w *Worker) string {
 		if p.PID != w.PID || p.Started <= latest {
 			continue
 		}
-		if w.Started != 0 && k.of(w.Started).hi < p.Started {
+		if p.Started > 0 && w.Started != 0 && k.of(w.Started).hi < p.Started {
 			continue
 		}
 		name, latest = p.Name, p.Started

@@ -19,7 +19,7 @@ type Process struct {
 	Name    string        // stays the same over restarts: "worker2"
 	Role    string        // api, scheduler, worker, standalone
 	PID     int           // by which End.Workers names it
-	Started time.Duration // when it was launched
+	Started time.Duration // when it was launched; 0: before the run began
 	Ended   time.Duration // when it was gone; 0: it ran until the end
 }
 
