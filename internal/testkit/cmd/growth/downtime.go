@@ -20,6 +20,17 @@ type fleet struct {
 	d       *database
 	list    []*testkit.Process
 	baseURL string
+	cost    float64 // CPU per 1,000 tasks of the last drain, ms
+}
+
+// cpu is the processor time that the fleet and its servers have used.
+func (f *fleet) cpu() (total time.Duration) {
+	for _, p := range append([]*testkit.Process{f.k.servers.MariaDB.Process, f.k.servers.Redis.Process, f.k.servers.NSQD[0].Process}, f.list...) {
+		if used, err := procstat.CPU(p.PID()); err == nil { // where it is not known the figure is 0
+			total += used
+		}
+	}
+	return total
 }
 
 // start starts all at once.
@@ -120,6 +131,7 @@ func (k *kit) downtimeOf(ctx context.Context, d *database) error {
 	}
 	drained, submitted, err := f.drainRate(ctx)
 	if err == nil {
+		k.report.figure("downtime", "CPU per 1,000 tasks of it, all processes", "ms").add(d.title, f.cost)
 		k.report.figure("downtime", "drain of "+grouped(int64(k.drainTasks()))+" tasks before it", "tasks/s").add(d.title, drained)
 	}
 	var due int64
@@ -141,9 +153,10 @@ func (k *kit) downtimeOf(ctx context.Context, d *database) error {
 	if f, err = k.start(ctx, d); err != nil {
 		return err
 	}
-	stop := f.watch(ctx, "downtime", d.title)
+	stop, before := f.watch(ctx, "downtime", d.title), f.cpu()
 	fresh := f.submitFresh(ctx)
 	err = f.waitFinal(ctx, from, to)
+	f.cost = costOf(f.cpu()-before, k.o.due)
 	err = errors.Join(err, fresh.stop())
 	stop()
 	if err == nil {
@@ -180,14 +193,21 @@ func (f *fleet) drainRate(ctx context.Context) (drained, submitted float64, err 
 	if err := pause(ctx, time.Second); err != nil {
 		return 0, 0, err
 	}
+	before := f.cpu()
 	if err := admin.call(ctx, "POST", "/v1/queues/"+dueQueue+"/resume", nil, nil); err != nil {
 		return 0, 0, err
 	}
 	if err := f.waitFinal(ctx, from, to); err != nil {
 		return 0, 0, err
 	}
+	f.cost = costOf(f.cpu()-before, f.k.drainTasks())
 	_, _, drained, err = f.fate(ctx, from, to)
 	return drained, submitted, err
+}
+
+// costOf is processor time per 1,000 tasks, in ms.
+func costOf(used time.Duration, tasks int) float64 {
+	return float64(used) / float64(time.Millisecond) * 1000 / float64(tasks)
 }
 
 // submit submits no-op tasks by batches of 500 from two clients and gives the range of their ids.
@@ -340,6 +360,7 @@ func (f *fleet) tell(ctx context.Context, started, from, to int64, drained float
 	add("… to the last task's end", "s", float64(last-started)/1000)
 	add("worked off", "tasks/s", rate)
 	add("… of the drain before it", "×", rate/drained)
+	add("CPU per 1,000 of them, all processes", "ms", f.cost)
 	for _, one := range []struct{ name, where string }{
 		{"fresh task, same app, another queue", "app_id=(SELECT id FROM apps WHERE app_key='" + f.d.app + "') AND lane_id IN (SELECT id FROM lanes WHERE queue='" + freshQueue + "')"},
 		{"fresh task, another app, the backlog's queue", "app_id<>(SELECT id FROM apps WHERE app_key='" + f.d.app + "') AND lane_id IN (SELECT id FROM lanes WHERE queue='" + dueQueue + "')"},

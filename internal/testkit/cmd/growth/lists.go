@@ -109,19 +109,30 @@ func (l *lister) choose(ctx context.Context) error {
 		ids += fmt.Sprintf("%d,", l.d.first+int64(i*max(1, l.d.finished/100)))
 	}
 	day := fmt.Sprintf("from=%s&to=%s", url.QueryEscape(instant(l.d.end-dayMs)), url.QueryEscape(instant(l.d.end)))
-	first := fmt.Sprintf("/v1/tasks/%d", l.d.first+int64(l.d.finished/2))
-	if l.d.finished == 0 {
-		first = ""
+	one, err := l.oneTask(ctx)
+	if err != nil {
+		return err
 	}
-	l.pages = append(l.pages, page{name: "ids, 100 of all ages", path: "/v1/tasks?ids=" + ids[:len(ids)-1]}, page{name: "one task", path: first, admin: true},
+	l.pages = append(l.pages, page{name: "ids, 100 of all ages", path: "/v1/tasks?ids=" + ids[:len(ids)-1]}, page{name: "one task", path: one},
 		page{name: "stats of a day", path: "/v1/stats?" + day}, page{name: "stats of a day by queue", path: "/v1/stats?by=queue&" + day},
 		page{name: "stats of a day by kind and minute", path: "/v1/stats?by=kind&stepMs=60000&" + day}, page{name: "queues, with depths", path: "/v1/queues"})
-	for _, who := range []struct{ name, app string }{{"an app with 1 in 100 tasks", "app=" + l.d.small}, {"all apps", ""}} {
-		for _, f := range []struct{ name, query string }{{"no filter", ""}, {"state=failed", "state=failed"}, {"kind, 1 in 100,000", "kind=rare"}, {"label", "label=customer:c3"}, {"to", "to=" + at(0.5)}} {
-			l.pages = append(l.pages, page{name: who.name + ": " + f.name, path: "/v1/tasks?" + who.app + "&" + f.query, admin: true})
-		}
+	for _, f := range []struct{ name, query string }{{"no filter", ""}, {"state=failed", "state=failed"}, {"kind, 1 in 100,000", "kind=rare"}, {"label", "label=customer:c3"}, {"to", "to=" + at(0.5)}} {
+		l.pages = append(l.pages, page{name: "an app with 1 in 100 tasks: " + f.name, path: "/v1/tasks?app=" + l.d.small + "&" + f.query, admin: true})
 	}
 	return nil
+}
+
+// oneTask is a task of the middle; "" when there is none.
+func (l *lister) oneTask(ctx context.Context) (string, error) {
+	middle := l.pages[1].path
+	if middle == "" {
+		return "", nil
+	}
+	var got struct{ Items []struct{ ID string } }
+	if err := l.c.call(ctx, "GET", middle, nil, &got); err != nil || len(got.Items) == 0 {
+		return "", err
+	}
+	return "/v1/tasks/" + got.Items[0].ID, nil
 }
 
 // deep gives the page from the middle; "" when the list has only one.
