@@ -59,6 +59,15 @@ func run(ctx context.Context, o options, errs io.Writer) (_ *report.Report, err 
 	return rep, err
 }
 
+// installAll installs the servers of the chosen systems.
+func installAll(ctx context.Context, o options, errs io.Writer) error {
+	list, err := chosen(o.systems)
+	if err != nil {
+		return err
+	}
+	return (&lead{errs: errs}).install(ctx, list)
+}
+
 // install installs what is missing, and fails when something still is.
 func (l *lead) install(ctx context.Context, list []system.Adapter) error {
 	missing := missingFor(ctx, list)

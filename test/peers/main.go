@@ -41,6 +41,9 @@ func command(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.install {
+		return installAll(ctx, o, os.Stderr)
+	}
 	if o.from != "" {
 		rep, err := report.Read(o.from)
 		if err != nil {
@@ -57,9 +60,10 @@ func command(ctx context.Context, args []string) error {
 
 // options are what the command line says.
 type options struct {
-	quick, write, noMemory bool
-	rounds, delayed        int
-	systems, output, from  string
+	quick, write, noMemory, install bool
+	rounds, delayed                 int
+	systems, output, from           string
+	with                            *measure.Options // sizes that no flag gives; nil: those of the flags
 }
 
 var errUsage = errors.New("-rounds is 1 to 25, -o is markdown or json, and a quick run is not written")
@@ -70,6 +74,7 @@ func parse(args []string) (options, error) {
 	fs.BoolVar(&o.quick, "quick", false, "a tiny round that shows whether everything works; its figures mean nothing")
 	fs.BoolVar(&o.write, "write", false, "write docs/benchmarks and the table of README.md")
 	fs.BoolVar(&o.noMemory, "no-memory", false, "leave out the memory with a million delayed tasks")
+	fs.BoolVar(&o.install, "install", false, "measure nothing: install the servers that are missing")
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds whose median is shown (default 3, quick 1)")
 	fs.IntVar(&o.delayed, "delayed", 0, "delayed tasks with which memory is measured, for trying (default 1000000)")
 	fs.StringVar(&o.systems, "systems", "", "measure only these, a comma list of "+strings.Join(names(), ", "))
@@ -91,6 +96,9 @@ func parse(args []string) (options, error) {
 }
 
 func (o options) sizes() measure.Options {
+	if o.with != nil {
+		return *o.with
+	}
 	sizes := measure.Full()
 	if o.quick {
 		sizes = measure.Quick()

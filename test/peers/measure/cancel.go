@@ -63,7 +63,9 @@ func (r *round) cancelSome(ctx context.Context, s *section, n int, asked []time.
 	}
 	work := make(chan int64, n)
 	for _, t := range tasks {
-		work <- t.Number
+		if _, ok := s.startOf(t.Number); ok { // one that did not start is lost
+			work <- t.Number
+		}
 	}
 	close(work)
 	errs := make([]error, cancelCallers)
@@ -83,7 +85,7 @@ func (r *round) cancelSome(ctx context.Context, s *section, n int, asked []time.
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(r.o.Patience); s.cancelled.Load() < all && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(r.o.Patience); s.cancelled.Load() < s.handled.Load() && time.Now().Before(deadline); {
 		if err := pause(ctx, time.Millisecond); err != nil {
 			return err
 		}
