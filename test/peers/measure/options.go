@@ -14,7 +14,7 @@ type Options struct {
 	Cancels   int           `json:"cancels"`   // tasks cancelled
 	Delayed   int           `json:"delayed"`   // tasks that wait when memory is measured
 	Warm      int           `json:"warm"`      // tasks run before anything is measured
-	Learn     time.Duration `json:"learn"`     // what a system is given then to learn what these tasks are like
+	Learn     time.Duration `json:"learn"`     // what a system that learns is given then
 	Settle    time.Duration `json:"settle"`    // between two measures, and before memory is read
 	Patience  time.Duration `json:"patience"`  // without a start for this long, the rest is lost
 	Late      time.Duration `json:"late"`      // tasks that did not start this long after their time are not waited for

@@ -119,7 +119,7 @@ func (r *round) many(n int, kind system.Kind, due time.Time) []system.Task {
 // submitted is how many tasks of the section were submitted.
 func (r *round) submitted(s *section) int64 { return r.number.Load() - s.from + 1 }
 
-// warm runs some tasks by each way, so that connections and pools are there, and gives the system time to learn from them.
+// warm runs some tasks by each way, so that connections and pools are there, and gives a system that learns from them time for it.
 func (r *round) warm(ctx context.Context) error {
 	s, err := r.section(ctx, 2*r.o.Warm+system.BulkSize, false)
 	if err != nil {
@@ -141,6 +141,9 @@ func (r *round) warm(ctx context.Context) error {
 	}
 	if _, err := r.finish(ctx, "warm up", s); err != nil {
 		return err
+	}
+	if !r.adapter.Learns {
+		return nil
 	}
 	return pause(ctx, r.o.Learn)
 }

@@ -20,6 +20,8 @@ type Adapter struct {
 	// Transport says that this is no task queue but what one may be built on. It is shown as a bound, and is no peer when ratios
 	// are made.
 	Transport bool
+	// Learns says that the system adapts to the tasks it has seen, and is given some seconds for that after the first ones.
+	Learns bool
 	// Settings are all that differ from the system's own defaults, and the stock values that matter, in the order shown.
 	Settings []Setting
 	// Modules are the paths of the Go modules whose versions the report shows.

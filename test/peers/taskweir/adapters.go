@@ -22,6 +22,7 @@ const module = "github.com/taskweir/taskweir"
 func MariaDB() system.Adapter {
 	return system.Adapter{
 		Name: "taskweir", Title: "Taskweir, MariaDB + nsqd + Redis", Durable: "a submit is committed and synced; so is its end",
+		Learns: true, // how many tasks of a queue are announced together
 		Settings: []system.Setting{
 			{Name: "worker.slots", Value: "256 (default)"},
 			{Name: "innodb_flush_log_at_trx_commit", Value: "1 (default), doublewrite on, no binary log"},
@@ -50,6 +51,7 @@ func MariaDB() system.Adapter {
 func Standalone() system.Adapter {
 	return system.Adapter{
 		Name: "standalone", Title: "Taskweir standalone, SQLite, one process", Durable: "a submit is committed and synced; so is its end",
+		Learns:   true,
 		Settings: []system.Setting{{Name: "worker.slots", Value: "256 (default)"}, {Name: "SQLite", Value: "WAL, synchronous=FULL (Taskweir's own)"}, {Name: "all others", Value: "default"}},
 		Modules:  []string{module, "modernc.org/sqlite", "github.com/nsqio/nsq"},
 		Open: func(ctx context.Context, _ map[string]string, dir string, h system.Handler) (system.System, error) {
