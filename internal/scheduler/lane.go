@@ -126,25 +126,39 @@ func (l *laneState) known(a *appState, id int64) bool {
 
 // enqueue puts bells that are due among those to be rung, in order.
 func (l *laneState) enqueue(a *appState, rungs ...task.Rung) {
-	sorted := true
+	before := len(a.ahead)
 	for _, r := range rungs {
 		if a.inHead[r.ID] {
 			continue
-		}
-		if n := len(a.ahead); n > 0 && less(r, a.ahead[n-1]) {
-			sorted = false
 		}
 		a.inHead[r.ID] = true
 		l.held += bodyBytes(r)
 		a.ahead = append(a.ahead, r)
 	}
-	if !sorted {
-		slices.SortFunc(a.ahead, func(x, y task.Rung) int {
-			if less(x, y) {
-				return -1
-			}
-			return 1
-		})
+	mergeTail(a.ahead, before)
+}
+
+// mergeTail puts the bells from n on in their places among those before, which are in order. It moves only what comes after the
+// first of them: what is new is mostly due late, and the queue of an app that nobody serves is deep.
+func mergeTail(rungs []task.Rung, n int) {
+	slices.SortFunc(rungs[n:], func(x, y task.Rung) int {
+		if less(x, y) {
+			return -1
+		}
+		return 1
+	})
+	if n == 0 || n == len(rungs) || less(rungs[n-1], rungs[n]) {
+		return
+	}
+	tail := slices.Clone(rungs[n:])
+	for old, to := n-1, len(rungs)-1; len(tail) > 0; to-- {
+		if last := tail[len(tail)-1]; old < 0 || less(rungs[old], last) {
+			rungs[to] = last
+			tail = tail[:len(tail)-1]
+		} else {
+			rungs[to] = rungs[old]
+			old--
+		}
 	}
 }
 
