@@ -171,6 +171,7 @@ func number(name string, or int) int {
 func eachSetter(t *testing.T, f func(t *testing.T, g *ground, set func(task.Limits, bool))) {
 	for _, name := range []string{"queue", "app", "key"} {
 		t.Run(name, func(t *testing.T) {
+			sqldbtest.Beside(t)
 			sqldbtest.Each(t, func(t *testing.T, s *sqldb.Store) {
 				g := newGround(t, s)
 				f(t, g, func(l task.Limits, paused bool) { t.Helper(); g.must(limitSetters[name](g, l, paused)) })
@@ -244,7 +245,7 @@ func TestConcurrencyIsNeverExceeded(t *testing.T) {
 			_, err := g.store.Cancel(ctx, 0, id)
 			g.must(err)
 		}
-		took := g.eventually("all ended", 60*time.Second, func() bool {
+		took := g.eventually("all ended", 2*time.Minute, func() bool {
 			return g.ended(ids, task.Succeeded)+g.ended(ids, task.Cancelled) == len(ids)
 		})
 		close(stop)
