@@ -36,7 +36,15 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed,
 		c = claiming{s: s, t: t, req: &req, rank: rank, claimID: firstID}
 		c.out = task.Claimed{LaneID: req.LaneID, Now: s.now()}
 		return c.run(ctx)
-	}, func(ctx context.Context) (bool, error) { return s.claimExists(ctx, firstID, req.Bells) })
+	}, func(ctx context.Context) (bool, error) {
+		found, err := s.claimExists(ctx, firstID, req.Bells)
+		if err == nil && !found {
+			// It may have been committed and taken back since (its worker was declared dead): its ids are used up, as those of
+			// attempts, and what is claimed under them again could never be released.
+			firstID, err = s.runIDs(ctx, req.Max)
+		}
+		return found, err
+	})
 	if err != nil {
 		return task.Claimed{ClaimID: firstID, LaneID: req.LaneID}, err
 	}

@@ -25,6 +25,7 @@ type engine struct {
 	patience   atomic.Int64 // ns for looking an unknown commit up; 0: settleTimeout
 
 	completions completionHome
+	observer    Observer // nil: none
 
 	leaseLengths sync.Map // class of leases (string) → ms (int64), as last asked for
 }
@@ -65,7 +66,7 @@ const (
 func (s *Store) writeSettled(ctx context.Context, fn func(context.Context, tx) error, committed func(context.Context) (bool, error)) error {
 	var err error
 	for run := range settleRuns {
-		err = s.write(ctx, fn)
+		err = s.observed(ctx, fn)
 		if err == nil || !errors.Is(err, task.ErrOutcomeUnknown) && (run == 0 || !duplicate(err)) {
 			return err
 		}
@@ -91,13 +92,13 @@ func (s *Store) writeSettled(ctx context.Context, fn func(context.Context, tx) e
 // writeAgain is writeSettled for transactions that find nothing left to do when they were committed before: an unknown
 // outcome is settled by running them again.
 func (s *Store) writeAgain(ctx context.Context, fn func(context.Context, tx) error) error {
-	err := s.write(ctx, fn)
+	err := s.observed(ctx, fn)
 	if !errors.Is(err, task.ErrOutcomeUnknown) {
 		return err
 	}
 	final := error(nil) // an answer of the database, which repeating would not change
 	if err := s.persist(ctx, func(ctx context.Context) error {
-		err := s.write(ctx, fn)
+		err := s.observed(ctx, fn)
 		if err == nil || errors.Is(err, task.ErrOutcomeUnknown) || task.KindOf(err) == task.Unavailable {
 			return err
 		}
