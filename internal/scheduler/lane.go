@@ -208,6 +208,13 @@ func (l *laneState) forget(now time.Time, r *rungBell, claimed bool) {
 	}
 }
 
+// lose gives back what the lane's bells hold under limits, which outlive it: what becomes of them is the next owner's to see.
+func (l *laneState) lose() {
+	for _, r := range l.rung {
+		r.unhold()
+	}
+}
+
 // backlog tells how many apps have bells that are due and not rung.
 func (l *laneState) backlog() (apps int) {
 	for _, a := range l.apps {

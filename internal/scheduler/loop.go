@@ -163,8 +163,9 @@ func (p *loop) took(key laneKey, n int) {
 // refreshViews takes over new readings of lanes, apps and workers, and drops lanes that are not this scheduler's.
 func (p *loop) refreshViews() {
 	views, workers := p.s.view.lanes.Load(), p.s.view.workers.Load()
-	for key := range p.lanes {
+	for key, l := range p.lanes {
 		if !p.s.leases.owns(key.id) {
+			l.lose()
 			delete(p.lanes, key)
 			p.rooms.Delete(key)
 		}
