@@ -29,6 +29,7 @@ type settings struct {
 	count    int
 	phase    time.Duration
 	only     string
+	runs     string
 	pace     string
 	race     string
 	rate     float64
@@ -48,6 +49,7 @@ func parse(args []string, out io.Writer) (*settings, error) {
 	f.IntVar(&s.count, "count", 0, "a long run until so many faults were injected")
 	f.DurationVar(&s.phase, "phase", 5*time.Minute, "of a long run: each phase has a cluster of its own")
 	f.StringVar(&s.only, "only", "", "only kinds of fault whose name matches this regular expression")
+	f.StringVar(&s.runs, "runs", "", "only these runs: cluster, standalone, disk, mixed; empty: all, but in a short run not mixed")
 	f.StringVar(&s.pace, "pace", "", "default or fast for all; empty: fast, and every third phase of a long run default")
 	f.StringVar(&s.race, "race", "", "all, some or none of the processes are built with -race; empty: none, and every second phase of a long run some")
 	f.Float64Var(&s.rate, "rate", 50, "tasks submitted each second")
@@ -149,20 +151,30 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		s.newPhase(0, kinds).plan.Print(out, 1, 0)
 		return nil
 	}
-	outcomes, err := s.phases(ctx, kinds, out)
+	named, err := s.wanted()
 	if err != nil {
+		return err
+	}
+	b, err := newBuilds(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer b.remove()
+	var outcomes []*run.Outcome
+	if slices.Contains(named, runCluster) {
+		if outcomes, err = s.phases(ctx, b, kinds, out); err != nil {
+			return err
+		}
+	}
+	others, err := s.others(ctx, named, b.plain, out)
+	if outcomes = append(outcomes, others...); err != nil {
 		return err
 	}
 	return s.conclude(kinds, outcomes, out)
 }
 
 // phases runs one phase after another until it is enough.
-func (s *settings) phases(ctx context.Context, kinds []faults.Kind, out io.Writer) (outcomes []*run.Outcome, err error) {
-	b, err := newBuilds(ctx, out)
-	if err != nil {
-		return nil, err
-	}
-	defer b.remove()
+func (s *settings) phases(ctx context.Context, b *builds, kinds []faults.Kind, out io.Writer) (outcomes []*run.Outcome, err error) {
 	began, total := time.Now(), 0
 	over := func(more int) bool {
 		return s.isLong() && (s.count == 0 || total+more >= s.count) && (s.long == 0 || time.Since(began) >= s.long)

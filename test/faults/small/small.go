@@ -87,7 +87,7 @@ func (c *Cluster) Logs() []string {
 func (c *Cluster) APIs() (urls []string) {
 	for _, u := range c.units {
 		if u.role == "api" {
-			urls = append(urls, "http://"+u.addr)
+			urls = append(urls, u.URL())
 		}
 	}
 	return urls
@@ -142,13 +142,16 @@ func (u *Unit) start(ctx context.Context, programs testkit.Programs) error {
 	return nil
 }
 
-// Replace drains the process and starts another program in its place.
-func (u *Unit) Replace(ctx context.Context, programs testkit.Programs) error {
+// URL is where the process is reached.
+func (u *Unit) URL() string { return "http://" + u.addr }
+
+// Replace drains the process and starts another program in its place. It gives when the first had ended, by the run's clock.
+func (u *Unit) Replace(ctx context.Context, programs testkit.Programs) (ended time.Duration, err error) {
 	if err := u.p.Stop(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	u.ended()
-	return u.start(ctx, programs)
+	return u.c.o.Recorder.Now(), u.start(ctx, programs)
 }
 
 // Surprises lists the processes that ended although nobody ended them.
