@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/testkit"
@@ -23,6 +24,8 @@ type lead struct {
 	dir     string
 	systems []*running
 	began   time.Time
+
+	profiles int // written so far
 }
 
 // running is a system whose servers are up.
@@ -138,7 +141,7 @@ func (l *lead) rounds(ctx context.Context) error {
 		}
 	}
 	for _, s := range l.systems {
-		if s.Tuned != "" || l.o.noMemory {
+		if s.Tuned != "" || l.o.noMemory || len(l.o.only) > 0 && !slices.Contains(l.o.only, "memory") {
 			continue
 		}
 		l.say("memory: %s (%s since the start)", s.Title, time.Since(l.began).Round(time.Second))
@@ -161,7 +164,11 @@ func (l *lead) order(round int) []*running {
 
 // round takes one round. When it fails, the report says so, and the others go on.
 func (l *lead) round(ctx context.Context, s *running, memory bool) {
-	spec := measure.Spec{Options: l.sizes, Memory: memory}
+	spec := measure.Spec{Options: l.sizes, Memory: memory, Only: l.o.only}
+	if l.o.profiles != "" {
+		l.profiles++
+		spec.Profile = filepath.Join(l.o.profiles, fmt.Sprintf("%02d-%s.pprof", l.profiles, s.Name))
+	}
 	if s.servers != nil {
 		spec.Addrs, spec.Processes = s.servers.Addrs(), s.servers.Processes()
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -63,10 +64,12 @@ type options struct {
 	quick, write, noMemory, install bool
 	rounds, delayed                 int
 	systems, output, from           string
+	only                            []string
+	profiles                        string
 	with                            *measure.Options // sizes that no flag gives; nil: those of the flags
 }
 
-var errUsage = errors.New("-rounds is 1 to 25, -o is markdown or json, and a quick run is not written")
+var errUsage = errors.New("-rounds is 1 to 25, -o is markdown or json, and only a full run is written")
 
 func parse(args []string) (options, error) {
 	var o options
@@ -78,6 +81,16 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds whose median is shown (default 3, quick 1)")
 	fs.IntVar(&o.delayed, "delayed", 0, "delayed tasks with which memory is measured, for trying (default 1000000)")
 	fs.StringVar(&o.systems, "systems", "", "measure only these, a comma list of "+strings.Join(names(), ", "))
+	fs.Func("only", "take only these measures, a comma list of "+strings.Join(measure.Measures(), ", "), func(list string) error {
+		o.only = strings.Split(list, ",")
+		for _, name := range o.only {
+			if !slices.Contains(measure.Measures(), name) {
+				return fmt.Errorf("%q is no measure", name)
+			}
+		}
+		return nil
+	})
+	fs.StringVar(&o.profiles, "profiles", "", "write a CPU profile of each round's process to this folder")
 	fs.StringVar(&o.output, "o", "markdown", "markdown or json")
 	fs.StringVar(&o.from, "from", "", "measure nothing: report what an earlier run wrote as JSON to this file")
 	if err := fs.Parse(args); err != nil {
@@ -89,7 +102,7 @@ func parse(args []string) (options, error) {
 			o.rounds = 1
 		}
 	}
-	if fs.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.output != "markdown" && o.output != "json" || o.quick && o.write {
+	if fs.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.output != "markdown" && o.output != "json" || o.write && (o.quick || o.only != nil || o.systems != "") {
 		return o, errUsage
 	}
 	return o, nil

@@ -87,7 +87,7 @@ func TestARoundThatFailsIsToldWithWhatWasSaid(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, bad := range [][]string{{"-rounds", "26"}, {"-o", "xml"}, {"-quick", "-write"}, {"word"}} {
+	for _, bad := range [][]string{{"-rounds", "26"}, {"-o", "xml"}, {"-quick", "-write"}, {"-systems", "taskweir", "-write"}, {"-only", "drian"}, {"word"}} {
 		if _, err := parse(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}

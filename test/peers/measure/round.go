@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"runtime/pprof"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +23,8 @@ type Spec struct {
 	Processes map[string]int    `json:"processes"` // of the servers
 	Dir       string            `json:"dir"`       // of this round alone
 	Memory    bool              `json:"memory"`    // measure memory and nothing else
+	Only      []string          `json:"only"`      // the measures to take; empty: all
+	Profile   string            `json:"profile"`   // file for a CPU profile of the measures; empty: none
 	Progress  io.Writer         `json:"-"`
 }
 
@@ -44,7 +48,15 @@ func Round(ctx context.Context, a system.Adapter, spec Spec) (_ *Result, err err
 			err = errors.Join(err, fmt.Errorf("close %s: %w", a.Name, cerr))
 		}
 	}()
+	stop, err := startProfile(spec.Profile)
+	if err != nil {
+		return r.res, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	for _, m := range r.measures() {
+		if !r.takes(m.name) {
+			continue
+		}
 		began := time.Now()
 		if err := m.take(ctx); err != nil {
 			return r.res, fmt.Errorf("%s, %s: %w", a.Name, m.name, err)
@@ -73,6 +85,42 @@ type round struct {
 	number  atomic.Int64  // of the last task
 }
 
+// startProfile writes a CPU profile of this process until it is stopped.
+func startProfile(file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("profile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
+}
+
+// The measure that nothing goes without.
+const warmUp = "warm up"
+
+// Measures are what may stand in Spec.Only.
+func Measures() []string {
+	var names []string
+	for _, m := range (&round{}).measures() {
+		if m.name != warmUp {
+			names = append(names, m.name)
+		}
+	}
+	return append(names, "memory")
+}
+
+func (r *round) takes(name string) bool {
+	return len(r.spec.Only) == 0 || name == warmUp || slices.Contains(r.spec.Only, name)
+}
+
 // measure is one thing that is measured.
 type measure struct {
 	name string
@@ -83,11 +131,11 @@ type measure struct {
 func (r *round) measures() []measure {
 	switch {
 	case r.spec.Memory:
-		return []measure{{"warm up", r.warm}, {"memory", r.memory}}
+		return []measure{{warmUp, r.warm}, {"memory", r.memory}}
 	case r.adapter.Tuned != "":
-		return []measure{{"warm up", r.warm}, {"pickup", r.pickup}, {"instant", r.instants}, {"spread", r.spread}}
+		return []measure{{warmUp, r.warm}, {"pickup", r.pickup}, {"instant", r.instants}, {"spread", r.spread}}
 	}
-	return []measure{{"warm up", r.warm}, {"submit", r.submits}, {"drain", r.drain}, {"steady", r.steady}, {"HTTP", r.http},
+	return []measure{{warmUp, r.warm}, {"submit", r.submits}, {"drain", r.drain}, {"steady", r.steady}, {"HTTP", r.http},
 		{"callbacks", r.callbacks}, {"pickup", r.pickup}, {"instant", r.instants}, {"spread", r.spread}, {"cancel", r.cancels}}
 }
 
@@ -139,7 +187,7 @@ func (r *round) warm(ctx context.Context) error {
 	if _, err := r.fillSingly(ctx, r.o.Warm, system.Noop, time.Time{}); err != nil {
 		return err
 	}
-	if _, err := r.finish(ctx, "warm up", s); err != nil {
+	if _, err := r.finish(ctx, warmUp, s); err != nil {
 		return err
 	}
 	if !r.adapter.Learns {
