@@ -27,6 +27,10 @@ test: ## run every test, on embedded parts and on private servers (as root on De
 kill: ## kill schedulers at random for KILL_FOR (2m) with two and again with three of them, and check every slot
 	TASKWEIR_TEST_KILL_FOR=$(KILL_FOR) go run ./internal/testkit/cmd/testrun -run TestKilledSchedulers -timeout 60m -no-race ./internal/e2e
 
+.PHONY: model
+model: ## visit every state of a few tasks and workers with more faults than make test does, as long as it takes
+	TASKWEIR_TEST_MODEL=deep go test ./internal/modelcheck -run TestModel -v -count=1 -timeout 6h
+
 .PHONY: cluster
 cluster: ## start a private cluster: MariaDB, Redis, NSQ, api, scheduler, two workers; Ctrl-C removes it
 	go run ./internal/testkit/cmd/cluster

@@ -77,6 +77,7 @@ var internalImports = map[string]string{
 	"internal/testkit/cmd/growth":      "internal/testkit internal/bench internal/procstat internal/task",
 	"internal/sqldb/sqldbtest":         "internal/sqldb internal/task",
 	"internal/e2e":                     "internal/testkit",
+	"internal/modelcheck":              "internal/sqldb internal/task internal/testkit internal/worker",
 	"internal/compat/compattest":       "internal/procstat",
 }
 

@@ -22,7 +22,7 @@ var slowFirst = []string{"internal/e2e", "internal/sqldb", "internal/scheduler",
 
 // unraced are packages whose own tests run without the race detector: they start no goroutine, and what they share is under
 // load in the packages that use them, which the detector does watch.
-var unraced = []string{"internal/cron"}
+var unraced = []string{"internal/cron", "internal/modelcheck"}
 
 // pkg is one package of the suite.
 type pkg struct {
