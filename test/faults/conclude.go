@@ -64,9 +64,12 @@ func linesOf(kinds []faults.Kind, outcomes []*run.Outcome) []report.Line {
 	for _, o := range outcomes {
 		for _, r := range o.Results {
 			l := line(r.Injection.Kind, r.Group)
+			if r.Times == 0 {
+				continue // it had no opportunity
+			}
 			l.Times += r.Times
 			l.InFlight += r.InFlight
-			if r.Times > 0 && r.Recovered > 0 {
+			if r.Recovered > 0 {
 				l.Recovered = append(l.Recovered, r.Recovered)
 			}
 		}
@@ -74,7 +77,10 @@ func linesOf(kinds []faults.Kind, outcomes []*run.Outcome) []report.Line {
 			continue
 		}
 		for _, k := range o.Report.ByKind {
-			l := line(k.Kind, k.Kind)
+			if _, injected := at[k.Kind]; !injected {
+				continue // the end of a run that had moved clocks
+			}
+			l := line(k.Kind, "")
 			l.Lost += k.Lost
 			l.Double += k.Double
 			l.Duplicates += k.Duplicates

@@ -43,9 +43,11 @@ func promised() (names []string) {
 	return append(names, "claim.tx SIGSTOP", "run.effect SIGSTOP", "SIGKILL all of Taskweir", "FLUSHALL Redis", "clock jump of one", "clock jump of all")
 }
 
+func all() []Kind { return append(Catalogue(cluster.Standard()), Clocks()...) }
+
 func TestCatalogueHasEveryKindThatIsPromised(t *testing.T) {
 	known := map[string]bool{}
-	for _, k := range Catalogue(cluster.Standard()) {
+	for _, k := range all() {
 		if known[k.Name] {
 			t.Errorf("%s is listed twice", k.Name)
 		}
@@ -72,7 +74,7 @@ func TestEveryKindDrawsTargetsThatExist(t *testing.T) {
 	for _, l := range cluster.Standard().Links {
 		exists[l.From+network.Arrow+l.To] = true
 	}
-	for _, k := range Catalogue(cluster.Standard()) {
+	for _, k := range all() {
 		for seed := range uint64(50) {
 			d := drawing(seed, Fast)
 			i, ok := k.Draw(d)
@@ -94,7 +96,7 @@ func TestEveryKindDrawsTargetsThatExist(t *testing.T) {
 // What is stopped to be missed must be away for longer than the death watch waits, at every pace.
 func TestFrozenWorkersAndAbsentDatabasesAreAwayForLongerThanTheLease(t *testing.T) {
 	for _, p := range []Pace{Fast, Default} {
-		for _, k := range Catalogue(cluster.Standard()) {
+		for _, k := range all() {
 			if k.Weight != Alone && !slices.Contains([]string{"SIGSTOP worker", "SIGSTOP MariaDB", "SIGSTOP several", "claim.tx SIGSTOP", "run.effect SIGSTOP"}, k.Name) {
 				continue
 			}
@@ -112,7 +114,7 @@ func TestLinksTakeTurns(t *testing.T) {
 	hit := map[string]bool{}
 	for range 40 {
 		d.Taken = map[string]bool{}
-		for _, k := range Catalogue(d.Shape) {
+		for _, k := range all() {
 			if k.Name != "cut worker→nsqd" {
 				continue
 			}

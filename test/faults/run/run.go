@@ -50,6 +50,7 @@ type Options struct {
 	Rate     float64                                // tasks a second
 	Programs func(unit string) testkit.Programs     // built with the tag faults
 	Enough   func(faults int, d time.Duration) bool // asked after each round
+	Clocks   bool                                   // the plan moves clocks: see faults.Ahead
 	Evidence string                                 // where logs and history go when something is wrong
 	Log      io.Writer                              // one line for each round
 }
@@ -83,7 +84,8 @@ type run struct {
 	load  *load.Load
 	probe *prober
 
-	out *Outcome
+	ahead *history.Fault // of the end
+	out   *Outcome
 }
 
 func (r *run) now() time.Duration { return time.Since(r.began) }
@@ -95,9 +97,13 @@ func Do(ctx context.Context, o Options) (*Outcome, error) {
 		return nil, err
 	}
 	sleep(ctx, warmUp)
-	rounds := r.rounds(ctx)
+	failed := r.rounds(ctx)
+	if o.Clocks {
+		f, err := faults.Ahead(ctx, r.c, r.now)
+		r.ahead, failed = &f, errors.Join(failed, err)
+	}
 	h, stopped := r.load.Stop(ctx, settlesWithin)
-	r.finish(h, errors.Join(rounds, stopped))
+	r.finish(h, errors.Join(failed, stopped))
 	r.out.Took = r.now()
 	if !r.out.OK() {
 		if err := r.keep(h); err != nil {
@@ -209,6 +215,10 @@ func (r *run) finish(h *history.History, failed error) {
 		f := res.Fault
 		f.N, f.Recovered = i+1, res.Recovered
 		h.Faults = append(h.Faults, f)
+	}
+	if r.ahead != nil {
+		r.ahead.N = len(r.out.Results) + 1
+		h.Faults = append(h.Faults, *r.ahead)
 	}
 	for _, u := range r.c.Units() {
 		if u.Role.Ours() {
