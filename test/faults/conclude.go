@@ -14,14 +14,17 @@ import (
 // conclude prints the tables, writes them where they belong, and says whether anything is wrong.
 func (s *settings) conclude(kinds []faults.Kind, outcomes []*run.Outcome, out io.Writer) error {
 	lines := linesOf(kinds, outcomes)
-	byKind, byGroup := report.Table(report.Merge(lines, report.ByName)), report.Table(report.Merge(lines, report.ByGroup))
-	fmt.Fprintf(out, "\n%s\n", byKind)
-	broken := 0
+	broken, lost, double := 0, 0, 0
 	for _, o := range outcomes {
 		if !o.OK() {
 			broken++
 		}
+		if o.Report != nil {
+			lost, double = lost+o.Report.Lost, double+o.Report.Double
+		}
 	}
+	byKind, byGroup := report.Table(report.Merge(lines, report.ByName), lost, double), report.Table(report.Merge(lines, report.ByGroup), lost, double)
+	fmt.Fprintf(out, "\n%s\n", byKind)
 	if s.write {
 		if err := s.insert(byKind, byGroup); err != nil {
 			return err

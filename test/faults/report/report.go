@@ -58,8 +58,9 @@ func Merge(lines []Line, name func(Line) string) []Line {
 func ByName(l Line) string  { return l.Name }
 func ByGroup(l Line) string { return l.Group }
 
-// Table is the lines as Markdown, with their sum.
-func Table(lines []Line) string {
+// Table is the lines as Markdown, with their sum. A task that was lost, or committed twice, while several kinds of fault acted stands
+// in each of their lines, so that those two are not summed up but given.
+func Table(lines []Line, lost, double int) string {
 	var b strings.Builder
 	b.WriteString("| Fault | times injected | tasks in flight | lost | double commits | duplicates | late effects | time to recover, median / longest |\n")
 	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|\n")
@@ -68,6 +69,7 @@ func Table(lines []Line) string {
 		b.WriteString(l.row())
 		sum.add(l)
 	}
+	sum.Lost, sum.Double = lost, double
 	b.WriteString(sum.row())
 	return b.String()
 }

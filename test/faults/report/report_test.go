@@ -18,13 +18,13 @@ func TestLinesOfOneNameAreSummedUp(t *testing.T) {
 	if len(byName) != 2 || byName[0].Times != 3 || byName[0].InFlight != 10 || len(byName[0].Recovered) != 3 || byName[1].Group != "SIGKILL" {
 		t.Errorf("%+v", byName)
 	}
-	got := Table(Merge(lines, ByGroup))
-	for _, want := range []string{"| SIGKILL | 1,003 | 15 | 1 | 2 | 3 | 4 | 2.0 / 9.0 s |\n", "| **all** | 1,003 | 15 | 1 | 2 | 3 | 4 | 2.0 / 9.0 s |\n"} {
+	got := Table(Merge(lines, ByGroup), 7, 8)
+	for _, want := range []string{"| SIGKILL | 1,003 | 15 | 1 | 2 | 3 | 4 | 2.0 / 9.0 s |\n", "| **all** | 1,003 | 15 | 7 | 8 | 3 | 4 | 2.0 / 9.0 s |\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no line %q in\n%s", want, got)
 		}
 	}
-	if table := Table(byName); !strings.Contains(table, "| SIGKILL api | 1,000 | 5 | 1 | 2 | 0 | 4 | – |\n") {
+	if table := Table(byName, 0, 0); !strings.Contains(table, "| SIGKILL api | 1,000 | 5 | 1 | 2 | 0 | 4 | – |\n") {
 		t.Error(table)
 	}
 	if lines[0].Times != 2 || len(lines[0].Recovered) != 1 {
