@@ -45,13 +45,13 @@ func (s *settings) wanted() ([]string, error) {
 // others does the runs that hurt something else than the standard cluster. Which of them this machine cannot do is said, and is a
 // failure where CI=true.
 func (s *settings) others(ctx context.Context, named []string, programs testkit.Programs, out io.Writer) (outcomes []*run.Outcome, err error) {
-	kills, rounds, replaced := 8, 1, 6
+	kills, rounds, replaced := 12, 1, 6
 	if s.isLong() {
 		kills, rounds, replaced = 200, 10, 40
 	}
 	runs := map[string]func() ([]*run.Outcome, error){
 		runStandalone: func() ([]*run.Outcome, error) {
-			o, err := standalone.Run(ctx, standalone.Options{Programs: programs, Seed: s.seed, Kills: kills, Rate: s.rate, Evidence: s.evidence, Log: out})
+			o, err := standalone.Run(ctx, standalone.Options{Programs: programs, Points: true, Seed: s.seed, Kills: kills, Rate: s.rate, Evidence: s.evidence, Log: out})
 			return []*run.Outcome{o}, err
 		},
 		runDisk: func() ([]*run.Outcome, error) {

@@ -1,5 +1,5 @@
 // Package standalone kills a standalone (kill -9) in a loop, at random moments of its life: while it serves, while it starts, while it
-// drains. It runs on its own data folder the whole time, under the same load and checked by the same checker as the cluster.
+// drains, and, where the program has failpoints, at each of them; then its database also fails on purpose. It runs on its own data folder the whole time, under the same load and checked by the same checker as the cluster.
 //
 // A standalone is all roles at once, so each kill takes away APIs, scheduler, workers, nsqd, Redis and database. What it must
 // find again is on its disk: SQLite's log, and whatever nsqd had written.
@@ -31,7 +31,8 @@ const Group = "standalone: kill -9 in a loop"
 
 // Options say what is run.
 type Options struct {
-	Programs testkit.Programs // required; with or without the tag faults
+	Programs testkit.Programs // required
+	Points   bool             // Programs are built with the tag faults: their failpoints are used too
 	Seed     uint64
 	Kills    int           // 0: until For is over
 	For      time.Duration // 0: until Kills are done
@@ -53,6 +54,8 @@ type loop struct {
 	rand  *rand.Rand
 	s     *testkit.Standalone
 	ended func() // of the process as last started
+
+	points string // address of the failpoints' control; empty: there are none
 }
 
 // Run starts a standalone, kills it as often as it is told, and checks the whole history. An error means that there was no run;
@@ -67,7 +70,16 @@ func Run(ctx context.Context, o Options) (*run.Outcome, error) {
 	}
 	l := &loop{o: o, rec: record.New("standalone", o.Log), rand: rand.New(rand.NewPCG(o.Seed, 0x5a))}
 	began := l.rec.Now()
-	if l.s, err = testkit.StartStandalone(ctx, testkit.StandaloneOptions{Programs: o.Programs, Dir: dir}); err != nil {
+	var env []string
+	if o.Points {
+		port, err := testkit.FreePort()
+		if err != nil {
+			return nil, errors.Join(err, remove(dir))
+		}
+		l.points = testkit.Loopback(port)
+		env = append(env, "TASKWEIR_FAULTS_ADDR="+l.points)
+	}
+	if l.s, err = testkit.StartStandalone(ctx, testkit.StandaloneOptions{Programs: o.Programs, Dir: dir, Env: env}); err != nil {
 		return nil, errors.Join(err, remove(dir))
 	}
 	l.ended = l.rec.Life("standalone", "standalone", l.s.PID(), began)
@@ -97,22 +109,31 @@ func (l *loop) kills(ctx context.Context) error {
 		if err := sleep(ctx, l.within(0, 2*time.Second)); err != nil {
 			return err
 		}
-		var err error
-		switch p := l.rand.Float64(); {
-		case p < 0.6:
-			err = l.kill(ctx, "kill -9 standalone", nil)
-		case p < 0.8:
-			err = l.kill(ctx, "kill -9 standalone while it drains", func() error {
-				return errors.Join(l.s.Signal(syscall.SIGTERM), sleep(ctx, l.within(0, 400*time.Millisecond)))
-			})
-		default:
-			err = l.killStarts(ctx)
-		}
-		if err != nil {
+		if err := l.hurt(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hurt does one thing.
+func (l *loop) hurt(ctx context.Context) error {
+	p := l.rand.Float64()
+	if l.points != "" && l.rand.IntN(2) == 0 {
+		if p < 0.6 {
+			return l.killAt(ctx)
+		}
+		return l.fail(ctx)
+	}
+	switch {
+	case p < 0.6:
+		return l.kill(ctx, "kill -9 standalone", nil)
+	case p < 0.8:
+		return l.kill(ctx, "kill -9 standalone while it drains", func() error {
+			return errors.Join(l.s.Signal(syscall.SIGTERM), sleep(ctx, l.within(0, 400*time.Millisecond)))
+		})
+	}
+	return l.killStarts(ctx)
 }
 
 // within draws a time.
