@@ -17,8 +17,8 @@ import (
 	"github.com/taskweir/taskweir/test/peers/system"
 )
 
-// childFlag makes this program one round of one system: the specification comes from standard input, the result goes to
-// standard output.
+// childFlag makes this program one round of one system: the specification comes from standard input, which stays open as long as
+// somebody waits for the result, on standard output.
 const childFlag = "-round"
 
 // order is what a child is told.
@@ -43,6 +43,12 @@ func child(ctx context.Context, in io.Reader, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		_, _ = io.Copy(io.Discard, in) // however it ends, nobody waits any more
+		cancel(errLeft)
+	}()
 	o.Spec.Progress = errs
 	var ans answer
 	if ans.Result, err = measure.Round(ctx, a, o.Spec); err != nil {
@@ -57,7 +63,10 @@ func child(ctx context.Context, in io.Reader, out, errs io.Writer) error {
 // roundTime is what a child may take.
 const roundTime = 6 * time.Minute
 
-var errRound = errors.New("round failed")
+var (
+	errRound = errors.New("round failed")
+	errLeft  = errors.New("the process that leads has ended")
+)
 
 // start runs one round in a process of its own. GOGC is what Taskweir's own programs set, for every system alike: it is good for
 // all of them.
@@ -82,10 +91,10 @@ func start(ctx context.Context, a system.Adapter, spec measure.Spec, temp string
 	cmd := exec.CommandContext(ctx, self, childFlag)
 	cmd.Env = append(neutral(os.Environ()), "GOGC=300")
 	said := &chatter{mark: "  " + a.Name + ": ", out: errs}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, said
+	cmd.Stdout, cmd.Stderr = &out, said
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 15 * time.Second
-	if err := cmd.Run(); err != nil {
+	if err := runTold(cmd, in); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", a.Name, err, said.tail)
 	}
 	var ans answer
@@ -96,6 +105,19 @@ func start(ctx context.Context, a system.Adapter, spec measure.Spec, temp string
 		return ans.Result, fmt.Errorf("%w: %s\n%s", errRound, ans.Error, said.tail)
 	}
 	return ans.Result, nil
+}
+
+// runTold runs a command that is told something, and keeps its standard input open until it ends.
+func runTold(cmd *exec.Cmd, in []byte) error {
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	_, told := stdin.Write(in) // Wait closes it
+	return errors.Join(told, cmd.Wait())
 }
 
 // chatter lets the progress of a round through, and keeps the end of what libraries say, in case it fails.

@@ -133,6 +133,9 @@ func (l *lead) serve(ctx context.Context, a system.Adapter) (*running, error) {
 // and so it meets all of them. Memory comes last: it leaves a million tasks behind.
 func (l *lead) rounds(ctx context.Context) error {
 	for i := range l.o.rounds {
+		if slices.Equal(l.o.only, []string{"memory"}) {
+			break
+		}
 		for _, s := range l.order(i) {
 			l.say("round %d of %d: %s (%s since the start)", i+1, l.o.rounds, s.Title, time.Since(l.began).Round(time.Second))
 			if l.round(ctx, s, false); ctx.Err() != nil {

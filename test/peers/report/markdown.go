@@ -36,6 +36,7 @@ func (r *Report) head(b *strings.Builder) {
 	fmt.Fprintf(b, "# Taskweir beside its peers\n\n%s, %s. %s, Taskweir %s. Medians of %d rounds, interleaved over the systems, in one run of %s. "+
 		"Producer, worker, callback receiver and all servers share the processors.\n\n", r.Date, r.Machine, r.Go, r.Commit, r.Rounds,
 		(time.Duration(r.Seconds) * time.Second).String())
+	b.WriteString("![Drain, steady work, callbacks and time to the start of all systems](peers.svg)\n\n")
 	if r.Sizes != measure.Full() {
 		b.WriteString("**Not the sizes of a full run: the names of the figures speak of those, and the figures mean little.**\n\n")
 	}
@@ -46,7 +47,8 @@ func (r *Report) goals(b *strings.Builder) {
 		return
 	}
 	b.WriteString("## Goals\n\nOf Taskweir on MariaDB, nsqd and Redis. Peers are task queues; bare NSQ is a transport and no peer. " +
-		"The best peer is the best by any of the ways in which a figure was measured.\n\n| What | Goal | Measured | Against | Reached |\n|---|---|---:|---|---|\n")
+		"The best peer is the best by any of the ways in which a figure was measured. How soon a dead worker's tasks run elsewhere, speed with " +
+		"ten million finished tasks present and what idling costs are measured by other commands, see [README.md](README.md).\n\n| What | Goal | Measured | Against | Reached |\n|---|---|---:|---|---|\n")
 	for _, g := range r.Goals {
 		reached := "**no**"
 		switch {

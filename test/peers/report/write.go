@@ -98,7 +98,7 @@ func (r *Report) README() string {
 		t := s.total()
 		fmt.Fprintf(&b, " %s |", grouped(t.Lost+t.Doubled))
 	}
-	fmt.Fprintf(&b, "\n\n%s, %s, medians of %d interleaved rounds; clients, workers and servers share the processors. Goals reached: %d of %d. "+
+	fmt.Fprintf(&b, "\n\n![Drain, steady work, callbacks and time to the start of all systems](docs/benchmarks/peers.svg)\n\n%s, %s, medians of %d interleaved rounds; clients, workers and servers share the processors. Goals reached: %d of %d. "+
 		"Every figure with its spread, all settings and versions, and the goals that were not reached: [docs/benchmarks](docs/benchmarks/peers.md).\n",
 		r.Date, r.Machine, r.Rounds, len(r.Goals)-len(r.Short()), len(r.Goals))
 	return b.String()
