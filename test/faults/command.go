@@ -119,7 +119,11 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	if outcomes = append(outcomes, others...); err != nil {
 		return err
 	}
-	return s.conclude(w.all(), outcomes, out)
+	kinds := w.all()
+	if !slices.Contains(named, runCluster) {
+		kinds = nil // none of them had an opportunity
+	}
+	return s.conclude(kinds, outcomes, out)
 }
 
 // verdict is what is to be said of a phase.
