@@ -51,7 +51,7 @@ var scenarios = []scenario{
 	},
 	{
 		name: "two tasks in one bell", tasks: []submission{twice, once}, together: true, epochs: 2, outcomes: either, maxes: []int{1, maxTasks},
-		bounds: budget{},
+		bounds: budget{cancels: 1},
 		deeper: budget{stops: 1},
 	},
 	{

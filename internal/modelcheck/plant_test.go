@@ -102,7 +102,8 @@ var plants = []plant{
 	{
 		name: "an expiry ends what runs",
 		sql: "CREATE TRIGGER planted AFTER DELETE ON bells WHEN OLD.kind=1 BEGIN " +
-			"UPDATE tasks SET state=5,holder=0,finished_at=1,reason=3 WHERE state=3; INSERT INTO ends SELECT 1,5,id,1,x'0000000000000000' FROM tasks WHERE state=5; END",
+			"UPDATE tasks SET state=5,holder=0,finished_at=1,reason=3 WHERE state=3; INSERT INTO ends SELECT 1,5,id,1,x'0000000000000000' FROM tasks WHERE state=5; " +
+			"INSERT INTO attempts SELECT id,epoch,attempt_id,1,1,1,3,0,NULL FROM tasks WHERE state=5; END",
 		in:    scenario{tasks: []submission{{expiresMs: 10}}, epochs: 1, outcomes: []ending{succeeds}},
 		finds: "went from running to failed, which this call may not do",
 	},

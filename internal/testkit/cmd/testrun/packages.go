@@ -20,8 +20,8 @@ const module = "github.com/taskweir/taskweir/"
 // slowFirst are the packages that take longest, the longest first: begun last, the last of them would run alone.
 var slowFirst = []string{"internal/e2e", "internal/sqldb", "internal/scheduler", "internal/rest", "internal/app", "internal/nsqbus", "internal/bench", "internal/compat/serendipity", "internal/rdb", "internal/compat/goodjob"}
 
-// unraced are packages whose own tests run without the race detector: they start no goroutine, and what they share is under
-// load in the packages that use them, which the detector does watch.
+// unraced are packages whose own tests run without the race detector: they start no goroutine, or one step after the other, and
+// what they share is under load in the packages that use them, which the detector does watch.
 var unraced = []string{"internal/cron", "internal/modelcheck"}
 
 // pkg is one package of the suite.
