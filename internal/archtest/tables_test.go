@@ -189,6 +189,7 @@ var wallClock = map[string]string{
 	"internal/sqldb/bells.go":              "age of a cached table",
 	"internal/sqldb/ids.go":                "age of a block of ids",
 	"internal/sqldb/limits.go":             "age of a cached table",
+	"internal/sqldb/list.go":               "how long a request has read",
 	"internal/sqldb/loose.go":              "age of a known plan",
 	"internal/sqldb/probe.go":              "how long the server took to answer",
 	"internal/worker/mono.go":              "is the worker's monotonic clock",

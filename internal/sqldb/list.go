@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -14,6 +15,10 @@ const (
 	listStep   = 500   // of them at a time
 	listBytes  = 8 << 20
 	listViews  = 50 // tasks that are read whole at a time
+
+	// listTime is when a request that has not found enough says where to go on. The entries of an app with few of many tasks point to a
+	// page of the table each: where those must come from a slow disk, the budget alone would let one request take many seconds.
+	listTime = 500 * time.Millisecond
 )
 
 // idSlack is how far the order of ids and that of created_at may disagree, in ms: ids come from blocks of 5 s and wait for
@@ -31,14 +36,15 @@ type list struct {
 	shown  int            // +1: due later, -1: due, 0: any
 	lowest int64          // ids below were created before From
 	budget int
+	began  time.Time // monotonic
 	mode   listMode
 	ids    []int64 // found, in order
 }
 
 // List gives one page of tasks, newest first; those with state queued or scheduled in due order. It reads at most 10,000
-// index entries: a page may be shorter than the limit, even empty, and have a cursor to go on. A wrong cursor is Malformed.
+// index entries, and begins no further step after half a second: a page may be shorter than the limit, even empty, and have a cursor to go on. A wrong cursor is Malformed.
 func (s *Store) List(ctx context.Context, f task.Filter) (task.Page, error) {
-	l := &list{s: s, f: f, now: s.now(), budget: listBudget}
+	l := &list{s: s, f: f, now: s.now(), budget: listBudget, began: time.Now()}
 	if l.f.Limit <= 0 {
 		l.f.Limit = 50
 	}
@@ -73,6 +79,9 @@ func (l *list) page(ctx context.Context, next string) (task.Page, error) {
 	}
 	return p, nil
 }
+
+// more reports whether the request may read on.
+func (l *list) more() bool { return l.budget > 0 && time.Since(l.began) < listTime }
 
 // after is the position behind a task.
 func (l *list) after(t *task.Task) cursor {

@@ -34,7 +34,7 @@ func (l *list) walkBells(ctx context.Context, at cursor) (string, error) {
 			sources = append(sources, &bellSource{lane: p.LaneID, app: p.AppID, kind: p.Kind, at: start})
 		}
 	}
-	for l.budget > 0 {
+	for on := true; on; on = l.more() {
 		batch, more, err := l.dueBatch(ctx, sources, at)
 		if err != nil {
 			return "", err

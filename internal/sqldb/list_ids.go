@@ -11,7 +11,7 @@ import (
 // walkIDs walks an index of ids, newest first: labels, ends, or the tasks of an app.
 func (l *list) walkIDs(ctx context.Context, at cursor) (next string, err error) {
 	step := min(listStep, 2*l.f.Limit)
-	for l.budget > 0 {
+	for on := true; on; on = l.more() {
 		ids, seen, more, err := l.stepBelow(ctx, at.id, min(step, l.budget))
 		if err != nil {
 			return "", err
