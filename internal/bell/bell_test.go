@@ -19,10 +19,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// clock is the host's clock, which synctest controls, with a settable error.
-type clock struct{ uncertain time.Duration }
+// clock is the host's clock, which synctest controls, with a settable error, and set off by what by says, if anything.
+type clock struct {
+	uncertain time.Duration
+	by        *atomic.Int64 // ms
+}
 
-func (clock) NowMicros() int64             { return time.Now().UnixMicro() }
+func (c clock) NowMicros() int64 {
+	if c.by == nil {
+		return time.Now().UnixMicro()
+	}
+	return time.Now().UnixMicro() + c.by.Load()*1000
+}
 func (c clock) Uncertainty() time.Duration { return c.uncertain }
 
 func nowMs() int64 { return time.Now().UnixMilli() }
@@ -194,7 +202,7 @@ func TestPausedLaneIsNotRung(t *testing.T) {
 func TestDirectBellIsRungAtItsInstantNeverBefore(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T) {
 		for _, off := range []time.Duration{0, 3 * time.Millisecond} {
-			g := start(clock{off}, 0)
+			g := start(clock{uncertain: off}, 0)
 			synctest.Wait()
 			at := nowMs() + 700
 			g.Ring(due(2, 3, at+1, 1)) // lane 3 has no credit: at the instant that does not matter
@@ -219,6 +227,29 @@ func TestDirectBellIsRungAtItsInstantNeverBefore(t *testing.T) {
 				t.Errorf("error %s: rang %v, %d wakes", off, ids, g.wakes.Load())
 			}
 			g.stop()
+		}
+	})
+}
+
+// The database's clock is set back by an hour, by mistake, and set right again: what waits for its instant does not wait for an hour.
+func TestClockThatIsSetBackAndRightAgainHoldsNothingUp(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T) {
+		c := clock{by: new(atomic.Int64)}
+		g := start(c, 0)
+		defer g.stop()
+		synctest.Wait()
+		at := nowMs() + 1500
+		g.Ring(due(1, 1, at, 1))
+		c.by.Store(-time.Hour.Milliseconds())
+		g.Ring(due(2, 1, at-time.Hour.Milliseconds(), 1)) // it sleeps anew
+		time.Sleep(10 * time.Second)
+		if ids := g.rec.ids(); !slices.Equal(ids, []int64{2}) {
+			t.Fatalf("rang %v", ids)
+		}
+		c.by.Store(0)
+		time.Sleep(2 * time.Second)
+		if ids := g.rec.ids(); !slices.Equal(ids, []int64{2, 1}) {
+			t.Errorf("rang %v: the clock has been right for 2 s", ids)
 		}
 	})
 }
@@ -314,7 +345,7 @@ func TestNothingIsHeldOrRungWhenNotRunning(t *testing.T) {
 
 // On the real clock the first of 10,000 bells of one instant is rung within a few ms, and none before it.
 func TestInstantOnTheRealClock(t *testing.T) {
-	g := start(clock{50 * time.Microsecond}, 0)
+	g := start(clock{uncertain: 50 * time.Microsecond}, 0)
 	defer g.stop()
 	g.Ring(due(1, 2, nowMs(), 1))
 	for len(g.rec.ids()) == 0 { // Run is running

@@ -175,6 +175,10 @@ type lot struct {
 	rungs []task.Rung
 }
 
+// clockAgain is how long to trust that the database's clock goes on as it does: a bell that is farther ahead than what is kept is so
+// because the clock was set back, and that may be set right at any time.
+const clockAgain = time.Second
+
 // collect takes what is to be published now, by priority; when there is nothing, it says how long to sleep.
 func (r *Ringer) collect() (batch []lot, sleep time.Duration) {
 	// The instant is over for certain when even the earliest time that the clock may stand for has reached it.
@@ -200,7 +204,7 @@ func (r *Ringer) collect() (batch []lot, sleep time.Duration) {
 		return nil, time.Hour
 	}
 	r.armed = due
-	return nil, time.Duration(due*1000-now) * time.Microsecond
+	return nil, min(time.Duration(due*1000-now)*time.Microsecond, clockAgain)
 }
 
 // ripen moves bells whose instant has come to ready: the first few tasks of an instant, then salvo by salvo. The lock is

@@ -8,8 +8,13 @@ import (
 	"github.com/taskweir/taskweir/internal/task"
 )
 
-// minWait keeps the timer from spinning.
-const minWait = 100 * time.Microsecond
+const (
+	// minWait keeps the timer from spinning.
+	minWait = 100 * time.Microsecond
+	// clockAgain is how long to trust that the database's clock goes on as it does. A bell is read 2 s before its instant; one that is
+	// farther ahead is so because the clock was set back, and that may be set right at any time.
+	clockAgain = time.Second
+)
 
 // The first bells of an instant are taken alone, so that sorting thousands out does not make them late.
 const (
@@ -55,9 +60,9 @@ func (a *lookAhead) popDue(most int) (due []task.Rung, wait time.Duration) {
 		due = append(due, *r)
 	}
 	if len(a.heap) == 0 {
-		wait = time.Hour
+		return due, time.Hour
 	}
-	return due, max(wait, minWait)
+	return due, min(max(wait, minWait), clockAgain)
 }
 
 // handOver rings the first tasks of each uncontended lane at once, and gives the rest to the bell loop.
