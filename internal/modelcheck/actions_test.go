@@ -321,8 +321,7 @@ func (w *world) strangers(s *state, i int) (list []action) {
 		if slices.Contains(p.unknown, c.id) {
 			cause = task.CauseReleased
 		}
-		release := w.releaseCall(fmt.Sprintf("worker %d finds a claim that it does not hold, and", p.id), c.id, nil, cause)
-		a := of(i, release, func(s *state, _ *answer) {
+		a := of(i, w.strangerCall(p.id, c.id, cause), func(s *state, _ *answer) {
 			s.procs[i].unknown = slices.DeleteFunc(s.procs[i].unknown, func(id int64) bool { return id == c.id })
 		})
 		a.gap = 1

@@ -129,9 +129,14 @@ func (w *world) heldCall(worker int64, ids []int64) *call {
 	}}
 }
 
-func (w *world) ownClaimsCall(worker int64) *call {
-	return &call{fmt.Sprintf("worker %d lists its claims", worker), noArrow, func(w *world, a *answer) {
+// strangerCall is the part of a beat in which a worker lists its claims and releases one that it does not hold.
+func (w *world) strangerCall(worker, claim int64, cause task.ReleaseCause) *call {
+	release := w.releaseCall(fmt.Sprintf("worker %d finds a claim that it does not hold, and", worker), claim, nil, cause)
+	return &call{release.label, releasing, func(w *world, a *answer) {
 		a.claims, a.err = w.s.ClaimsOf(w.ctx, worker)
+		if slices.ContainsFunc(a.claims, func(c task.Claim) bool { return c.ID == claim }) {
+			release.run(w, a)
+		}
 	}}
 }
 
