@@ -87,7 +87,7 @@ func (s *Service) Complete(ctx context.Context, p Principal, id int64, in *Compl
 		rep, err = s.completeSoon(ctx, p, c)
 	}
 	if err != nil {
-		return task.View{}, err
+		return task.View{}, settled(err)
 	}
 	if !rep.Repeated {
 		s.log.InfoContext(ctx, "audit", "action", "task.complete", "app", p.App.Key, "key", p.KeyID, "task", id, "epoch", c.Epoch, "outcome", in.Outcome)
@@ -96,7 +96,7 @@ func (s *Service) Complete(ctx context.Context, p Principal, id int64, in *Compl
 		}
 		s.waiting.finished([]int64{id})
 	}
-	return s.view(ctx, p, id)
+	return s.changed(ctx, p, id)
 }
 
 // completeSoon waits until the worker has stored the answer that handed the attempt over, and completes it then. It looks without a

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -146,14 +147,14 @@ func (s *Service) cancel(ctx context.Context, p Principal, id int64, d time.Dura
 	}
 	tctx, e := s.trail(ctx, p, "task.cancel", id)
 	if rep, err = s.store.Cancel(tctx, p.appID(), id); err != nil {
-		return v, rep, err
+		return v, rep, settled(err)
 	}
 	if e.Written { // else nothing was left to do
 		s.recorded(ctx, p, e)
 	}
 	if rep.State != task.Running {
 		s.waiting.finished([]int64{id})
-		v, err = s.view(ctx, p, id)
+		v, err = s.changed(ctx, p, id)
 		return v, rep, err
 	}
 	s.signal(ctx, rep.WorkerID, task.Signal{Kind: "cancel", TaskID: id, Epoch: rep.Epoch})
@@ -162,8 +163,31 @@ func (s *Service) cancel(ctx context.Context, p Principal, id int64, d time.Dura
 			return v, rep, err
 		}
 	}
-	v, err = s.view(ctx, p, id)
+	v, err = s.changed(ctx, p, id)
 	return v, rep, err
+}
+
+// changed gives a task that was just changed. A database that went away since then must not be answered as one that was away: the
+// answer to that says that nothing was changed.
+func (s *Service) changed(ctx context.Context, p Principal, id int64) (task.View, error) {
+	v, err := s.view(ctx, p, id)
+	if err != nil && task.KindOf(err) == task.Unavailable {
+		err = changeUnknown(err)
+	}
+	return v, err
+}
+
+// settled is the error of a change, with its own code when nobody knows whether it was made.
+func settled(err error) error {
+	if errors.Is(err, task.ErrOutcomeUnknown) {
+		return changeUnknown(err)
+	}
+	return err
+}
+
+func changeUnknown(cause error) error {
+	return &task.Error{Kind: task.Unavailable, Code: "outcome_unknown", RetryAfter: time.Second, Cause: cause,
+		Message: "it is not known whether the task was changed; look at it before you ask again"}
 }
 
 // signal tells a worker. Best effort: it reads the database at its next beat.
@@ -185,11 +209,11 @@ func (s *Service) Retry(ctx context.Context, p Principal, id int64, force bool) 
 	tctx, e := s.trail(ctx, p, "task.retry", id)
 	bell, err := s.store.Reopen(tctx, p.appID(), id, force)
 	if err != nil {
-		return task.View{}, err
+		return task.View{}, settled(err)
 	}
 	s.recorded(ctx, p, e, "force", force)
 	s.ringer.Ring(task.Rung{Bell: bell})
-	return s.view(ctx, p, id)
+	return s.changed(ctx, p, id)
 }
 
 // RetryWith makes a new task like a final one, due now, with another payload: payloads are written once. It takes over
@@ -230,11 +254,11 @@ func (s *Service) RunNow(ctx context.Context, p Principal, id int64) (task.View,
 	tctx, e := s.trail(ctx, p, "task.run_now", id)
 	bell, err := s.store.RunNow(tctx, p.appID(), id)
 	if err != nil {
-		return task.View{}, err
+		return task.View{}, settled(err)
 	}
 	s.recorded(ctx, p, e)
 	s.ringer.Ring(task.Rung{Bell: bell})
-	return s.view(ctx, p, id)
+	return s.changed(ctx, p, id)
 }
 
 // Abandon closes a zombie, an attempt whose handler ignores that it was cancelled or timed out; the handler may still
@@ -249,7 +273,7 @@ func (s *Service) Abandon(ctx context.Context, p Principal, id int64) (task.View
 	}
 	bell, err := s.store.Abandon(ctx, p.appID(), id)
 	if err != nil {
-		return task.View{}, err
+		return task.View{}, settled(err)
 	}
 	_, e := s.trail(ctx, p, "task.abandon", id)
 	e.AppID = before.AppID
@@ -259,7 +283,7 @@ func (s *Service) Abandon(ctx context.Context, p Principal, id int64) (task.View
 		s.ringer.Ring(task.Rung{Bell: *bell})
 	}
 	s.waiting.finished([]int64{id})
-	return s.view(ctx, p, id)
+	return s.changed(ctx, p, id)
 }
 
 // Log gives the last 64 KiB that an attempt wrote (0: the newest attempt that has a log); empty when there is none. Needs

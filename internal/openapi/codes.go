@@ -70,7 +70,7 @@ var Codes = map[string]Code{
 	"database_unavailable":  {http.StatusServiceUnavailable, "the database cannot be reached; nothing was changed"},
 	"overloaded":            {http.StatusServiceUnavailable, "too many large requests at once; nothing was changed"},
 	"stopping":              {http.StatusServiceUnavailable, "the process is ending; nothing was changed"},
-	"outcome_unknown":       {http.StatusServiceUnavailable, "it may have been stored: repeat it with the same Idempotency-Key"},
+	"outcome_unknown":       {http.StatusServiceUnavailable, "it may have been done: repeat it with the same Idempotency-Key; what takes none, look at first"},
 	"live_view_unavailable": {http.StatusServiceUnavailable, "what workers run right now cannot be read: Redis is gone, or the worker does not answer"},
 	"backfill_incomplete":   {http.StatusServiceUnavailable, "some slots were made and no more; the detail says where to go on"},
 	"no_worker":             {http.StatusServiceUnavailable, "no worker knows how to make the test, or none made it in time"},

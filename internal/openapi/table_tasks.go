@@ -49,7 +49,7 @@ var taskOperations = []Operation{
 		Text:  "Ends a waiting task at once and has a running one stopped by its worker. A task that is final stays as it is.",
 		Query: []string{"app", "wait"}, Reads: Empty,
 		Answers: []Answer{{Status: 200, Text: "The task, which is final.", Type: apiv1.Task{}}, {Status: 202, Text: "The task still runs.", Type: apiv1.Task{}}},
-		Codes:   []string{"task_not_found", "too_many_waiting"}, Example: Example{Query: "wait=2s"}},
+		Codes:   []string{"task_not_found", "too_many_waiting", "outcome_unknown"}, Example: Example{Query: "wait=2s"}},
 
 	{Method: post, Path: "/v1/tasks/{id}/retry", ID: "retryTask", Tag: "Tasks", Title: "Retry a final task", Scope: "submit",
 		Text: "Puts a failed or cancelled task back, with `force` also a succeeded one. With `payload` it makes a new task instead; " +
@@ -61,23 +61,23 @@ var taskOperations = []Operation{
 		Example: Example{Body: `{"force":true}`}},
 
 	{Method: post, Path: "/v1/tasks/{id}/run-now", ID: "runTaskNow", Tag: "Tasks", Title: "Run a waiting task now", Scope: "submit",
-		Query: []string{"app"}, Reads: Empty, Answers: []Answer{aTask}, Codes: []string{"task_not_found", "not_waiting"},
+		Query: []string{"app"}, Reads: Empty, Answers: []Answer{aTask}, Codes: []string{"task_not_found", "not_waiting", "outcome_unknown"},
 		Example: Example{ID: "$LATER", Before: `LATER=$(curl -s "$URL/v1/tasks" -H "$AUTH" -d '{"kind":"echo","delayMs":60000}' | first)`}},
 
 	{Method: post, Path: "/v1/tasks/{id}/abandon", ID: "abandonTask", Tag: "Tasks", Title: "Close a zombie's attempt", Scope: "manage",
 		Text:  "For a task whose handler ignores that it was cancelled or that its time is over. The handler may go on; what it reports is dropped.",
-		Query: []string{"app"}, Reads: Empty, Answers: []Answer{aTask}, Codes: []string{"task_not_found", "not_a_zombie"}},
+		Query: []string{"app"}, Reads: Empty, Answers: []Answer{aTask}, Codes: []string{"task_not_found", "not_a_zombie", "outcome_unknown"}},
 
 	{Method: post, Path: "/v1/tasks/{id}/complete", ID: "completeTask", Tag: "Tasks", Title: "Complete a task that its receiver took over", Scope: "submit",
 		Text: "Ends an attempt whose call was answered by 202 with `Taskweir-Complete-Within`. The same completion again changes nothing.",
 		Body: apiv1.Complete{}, Reads: Required, Query: []string{"app"}, Answers: []Answer{aTask},
 		Codes: []string{"task_not_found", "epoch_mismatch", "completion_too_late", "task_cancelled", "already_ended", "not_awaited", "attempt_running",
-			"payload_too_large"},
+			"payload_too_large", "outcome_unknown"},
 		Example: Example{Body: `{"epoch":1,"outcome":"succeeded","result":{"sent":true}}`}},
 
 	{Method: post, Path: "/v1/tasks/{id}/resend", ID: "resendTask", Tag: "Tasks", Title: "Send once more what a task sends", Scope: "submit",
 		Text:  "A final task is retried with force, one that waits is run now.",
-		Query: []string{"app"}, Reads: Empty, Answers: []Answer{aTask}, Codes: []string{"task_not_found", "not_waiting", "unique_key_taken"}},
+		Query: []string{"app"}, Reads: Empty, Answers: []Answer{aTask}, Codes: []string{"task_not_found", "not_waiting", "unique_key_taken", "outcome_unknown"}},
 
 	{Method: get, Path: "/v1/tasks/{id}/attempts/{attempt}", ID: "getAttempt", Tag: "Tasks", Title: "Read an attempt and how its call went", Scope: "read",
 		Query: []string{"app"}, Answers: []Answer{{Status: 200, Text: "The attempt.", Type: apiv1.AttemptDetail{}, ETag: true}},
