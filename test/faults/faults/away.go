@@ -119,8 +119,8 @@ func (a *act) nobodyDied(ctx context.Context, before map[int64]string) []string 
 	return nil
 }
 
-// clockRead is how often a process reads the database's clock, and a bit: a jump that is over before nobody has seen.
-const clockRead = 5500 * time.Millisecond
+// ClockRead is how often a process reads the database's clock, and a bit: a jump that is over before nobody has seen.
+const ClockRead = 5500 * time.Millisecond
 
 // clocks are the kinds that let processes read another time from the database's clock than it shows.
 func clocks() []Kind {
@@ -131,7 +131,7 @@ func clocks() []Kind {
 			if d.Rand.IntN(2) == 0 {
 				by = -by
 			}
-			return Injection{Targets: names, Point: "clock", By: by, For: between(d.Rand, clockRead, 2*clockRead)}, len(names) > 0
+			return Injection{Targets: names, Point: "clock", By: by, For: between(d.Rand, ClockRead, 2*ClockRead)}, len(names) > 0
 		}}
 	}
 	ours := func(d *Drawing) (all []string) {

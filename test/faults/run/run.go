@@ -101,6 +101,7 @@ func Do(ctx context.Context, o Options) (*Outcome, error) {
 	if o.Clocks {
 		f, err := faults.Ahead(ctx, r.c, r.now)
 		r.ahead, failed = &f, errors.Join(failed, err)
+		sleep(ctx, faults.ClockRead) // everybody has seen it
 	}
 	h, stopped := r.load.Stop(ctx, settlesWithin)
 	r.finish(h, errors.Join(failed, stopped))
@@ -123,7 +124,11 @@ func (r *run) start(ctx context.Context) error {
 		Env: append(r.Pace.Env(), "TASKWEIR_DRAIN_TIME=5s")}); err != nil {
 		return err
 	}
-	r.load, err = load.Start(ctx, load.Options{APIs: r.c.APIs(), Key: r.c.Keys.Bootstrap, Database: r.c.DatabaseURL(), Seed: r.Seed,
+	schedules := 0 // as many as is usual
+	if r.Clocks {
+		schedules = -1 // which slots there must be is a question of the clock
+	}
+	r.load, err = load.Start(ctx, load.Options{Schedules: schedules, APIs: r.c.APIs(), Key: r.c.Keys.Bootstrap, Database: r.c.DatabaseURL(), Seed: r.Seed,
 		Rate: r.Rate, Fence: true, Sink: sink, SinkURL: r.c.SinkURL(), Began: r.began})
 	if err != nil {
 		return errors.Join(err, r.c.Close())
