@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 	"github.com/taskweir/taskweir/pkg/apiv1"
@@ -24,7 +25,19 @@ var statuses = map[task.Kind]int{
 }
 
 // Status is the status of the native API for an error.
-func Status(err error) int { return statuses[task.KindOf(err)] }
+func Status(err error) int { return statuses[task.KindOf(told(err))] }
+
+// told gives an error after which nobody knows what was done the code that says so, where no use case has: neither is it a fault of
+// the server, nor may what caused it say that nothing was changed.
+func told(err error) error {
+	if !errors.Is(err, task.ErrOutcomeUnknown) || task.CodeOf(err) == codeUnknown {
+		return err
+	}
+	return &task.Error{Kind: task.Unavailable, Code: codeUnknown, RetryAfter: time.Second, Cause: err,
+		Message: "it is not known whether anything was changed; look at it before you ask again"}
+}
+
+const codeUnknown = "outcome_unknown"
 
 // ErrPrecondition is answered by 412: what the client had read is not what is there now.
 var ErrPrecondition = errors.New("precondition failed")
@@ -36,7 +49,7 @@ func ProblemOf(err error) apiv1.Problem {
 			Code: apiv1.CodePreconditionFailed, Detail: "it was changed since it was read"}
 	}
 	var e *task.Error
-	if !errors.As(err, &e) {
+	if !errors.As(told(err), &e) {
 		e = &task.Error{Kind: task.Internal}
 	}
 	return problem(statuses[e.Kind], e)
@@ -64,7 +77,7 @@ func Problem(r *Request, err error) Response {
 		return Response{Status: 499} // the client is gone: nobody reads this
 	}
 	var e *task.Error
-	if errors.As(err, &e) && (e.Kind == task.Throttled || e.Kind == task.Unavailable || e.RetryAfter > 0) {
+	if errors.As(told(err), &e) && (e.Kind == task.Throttled || e.Kind == task.Unavailable || e.RetryAfter > 0) {
 		r.SetHeader("Retry-After", retryAfter(e.RetryAfter))
 	}
 	return r.render(ProblemOf(err))
