@@ -19,7 +19,7 @@ import (
 )
 
 // Group is the line of the README that these faults are counted in.
-const Group = "two builds at once"
+const Group = "two versions"
 
 // Options say what is run.
 type Options struct {

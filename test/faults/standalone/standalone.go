@@ -27,7 +27,7 @@ import (
 )
 
 // Group is the line of the README that these faults are counted in.
-const Group = "standalone: kill -9 in a loop"
+const Group = "standalone"
 
 // Options say what is run.
 type Options struct {
