@@ -95,6 +95,12 @@ func commitLost(t *testing.T, c *contract) {
 	f.ask("submitTasks").send(`{"tasks":[{"kind":"echo"}]}`).do().code("outcome_unknown")
 	f.ask("retryTask").id(id).send(`{"payload":1}`).do().code("outcome_unknown")
 	f.ask("testCallback").do().code("outcome_unknown")
+	f.ask("retryTask").id(id).send(`{}`).do().code("outcome_unknown")
+	for _, change := range []string{"cancelTask", "runTaskNow", "abandonTask"} {
+		f.ask(change).id(id).do().code("outcome_unknown")
+	}
+	f.ask("resendTask").id(id).do().code("outcome_unknown")
+	f.ask("completeTask").id(id).send(`{"epoch":1,"outcome":"succeeded"}`).do().code("outcome_unknown")
 }
 
 // lostLater loses answers from begin on.
@@ -117,6 +123,51 @@ func (l *lostLater) Submit(ctx context.Context, reqs []*task.Request) ([]task.Be
 		return lostCommits{}.Submit(ctx, reqs)
 	}
 	return l.Store.Submit(ctx, reqs)
+}
+
+// unsure is what a change of a task gives whose COMMIT was not answered.
+func (l *lostLater) unsure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost {
+		return fmt.Errorf("commit: %w", task.ErrOutcomeUnknown)
+	}
+	return nil
+}
+
+func (l *lostLater) Cancel(ctx context.Context, app int32, id int64) (task.CancelReport, error) {
+	if err := l.unsure(); err != nil {
+		return task.CancelReport{}, err
+	}
+	return l.Store.Cancel(ctx, app, id)
+}
+
+func (l *lostLater) Reopen(ctx context.Context, app int32, id int64, force bool) (task.Bell, error) {
+	if err := l.unsure(); err != nil {
+		return task.Bell{}, err
+	}
+	return l.Store.Reopen(ctx, app, id, force)
+}
+
+func (l *lostLater) RunNow(ctx context.Context, app int32, id int64) (task.Bell, error) {
+	if err := l.unsure(); err != nil {
+		return task.Bell{}, err
+	}
+	return l.Store.RunNow(ctx, app, id)
+}
+
+func (l *lostLater) Abandon(ctx context.Context, app int32, id int64) (*task.Bell, error) {
+	if err := l.unsure(); err != nil {
+		return nil, err
+	}
+	return l.Store.Abandon(ctx, app, id)
+}
+
+func (l *lostLater) Complete(ctx context.Context, app int32, c task.Completion) (task.CompletionReport, error) {
+	if err := l.unsure(); err != nil {
+		return task.CompletionReport{}, err
+	}
+	return l.Store.Complete(ctx, app, c)
 }
 
 // failedTask is a cancelled one, which may be retried.
