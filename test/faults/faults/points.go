@@ -88,7 +88,7 @@ func (p place) once(name, action string, do func(context.Context, *act, *cluster
 	return Kind{Name: p.point + " " + name, Group: p.group,
 		draw: func(d *Drawing) (Injection, bool) {
 			who, ok := p.someone(d)
-			i := Injection{Targets: []string{who}, Point: p.point, Rule: &cluster.Rule{Action: action, Skip: d.Rand.Int64N(10), Times: 1}}
+			i := Injection{Targets: []string{who}, Point: p.point, Rule: &cluster.Rule{Action: action, Skip: d.Rand.Int64N(6), Times: 1}}
 			if action == "stop" {
 				i.For = frozenFor(d, cluster.Worker)
 			}

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,8 +32,12 @@ func openDatabase(ctx context.Context, name string) (*database, error) {
 		d.DB, err = sql.Open("sqlite", file.String())
 	} else {
 		var config *mysql.Config
+		var connector driver.Connector
 		if config, err = mysqlConfig(name); err == nil {
-			d.DB, err = sql.Open("mysql", config.FormatDSN())
+			connector, err = mysql.NewConnector(config) // a DSN would not say that it logs nothing
+		}
+		if err == nil {
+			d.DB = sql.OpenDB(connector)
 		}
 	}
 	if err != nil {
