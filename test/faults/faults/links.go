@@ -94,6 +94,9 @@ func (t trouble) act(ctx context.Context, a *act) error {
 		}
 		hurt = append(hurt, l)
 		a.crosses(l)
+		if t.name == "latency" && l.To == "mariadb" {
+			a.Fault.Skew = a.Injection.By // what takes longer one way than the other moves the clocks that are read over it
+		}
 	}
 	a.Times = len(hurt)
 	var failed error

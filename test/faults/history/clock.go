@@ -9,9 +9,14 @@ import (
 const (
 	// rounding is what storing milliseconds takes off a time.
 	rounding = time.Millisecond
-	// processClock is how far a process's idea of the database's clock may be off on a quiet loopback: half of its quickest of
-	// five round trips, and what the two clocks drift apart until it asks again.
+	// processClock is how far a process's idea of the database's clock may be off on a quiet loopback, beside half of a round trip: what
+	// the two clocks drift apart until it asks again, and the rounding of both.
 	processClock = 2 * time.Millisecond
+	// asks is how often processes ask for the database's time. On a busy machine their round trips are as slow as the samples
+	// around that time; how slow the quickest of their five was nobody but they know, so half of the slowest sample counts.
+	asks = 6 * time.Second
+	// slowTrip bounds that: a sample that took longer met a database that was away, and an offset is not believed from such.
+	slowTrip = 100 * time.Millisecond
 	// drift is how fast two clocks of one machine may move apart: what NTP slews at most (500 ppm).
 	drift = 500e-6
 	// near is how far a sample may be from the time that it is used for before a farther, sharper one is no better.
@@ -76,11 +81,11 @@ func (c *clocks) of(ms int64) span {
 	if len(c.database) == 0 {
 		return best
 	}
-	err := processClock
+	err := processClock + c.slowest(at)/2
 	for i := range c.skews {
 		f := &c.skews[i]
 		if best.hi >= f.Injected-f.Skew && best.lo <= f.until()+settling+f.Skew {
-			err = max(err, processClock+f.Skew)
+			err = max(err, processClock+c.slowest(at)/2+f.Skew)
 		}
 	}
 	best = span{best.lo - err, best.hi + rounding + err}
@@ -88,6 +93,15 @@ func (c *clocks) of(ms int64) span {
 		c.largest = max(c.largest, (best.hi-best.lo)/2)
 	}
 	return best
+}
+
+// slowest is the longest round trip of the samples in the time before number at in which a process asked last.
+func (c *clocks) slowest(at int) (trip time.Duration) {
+	at = min(at, len(c.database)-1)
+	for i := at; i >= 0 && c.database[at].at-c.database[i].at <= asks; i-- {
+		trip = max(trip, c.database[i].hi-c.database[i].lo-rounding)
+	}
+	return min(trip, slowTrip)
 }
 
 // lag is how late the sink may have noticed a call that reached it about then: the worst of the probes around it.
