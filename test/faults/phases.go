@@ -52,7 +52,7 @@ const clocksFor = 90 * time.Second
 // turn makes the phases of turn number n, from 0. A short run has one turn of two phases: the catalogue, and the clocks. A turn of a long run
 // hurts the cluster at the fast pace, at the defaults, and again at the fast pace with the race detector, and then moves clocks.
 func (s *settings) turn(w wishes, n int) []phase {
-	fast := phase{pace: faults.Fast, race: "none", heavy: 7, most: s.phase}
+	fast := phase{pace: faults.Fast, race: "none", heavy: 9, most: s.phase}
 	patient, raced, clocks := fast, fast, fast
 	if s.isLong() {
 		fast.heavy, raced.heavy, raced.race = 3, 3, "some"
@@ -94,8 +94,8 @@ func (s *settings) fill(p *phase, w wishes, n int) {
 	p.plan = plan.New(o)
 }
 
-// phases runs one phase after another until it is enough.
-func (s *settings) phases(ctx context.Context, b *builds, w wishes, out io.Writer) (outcomes []*run.Outcome, err error) {
+// phases runs one phase after another until it is enough. next is told of each before it begins.
+func (s *settings) phases(ctx context.Context, b *builds, w wishes, out io.Writer, next func(phase)) (outcomes []*run.Outcome, err error) {
 	began, total := time.Now(), 0
 	over := func(more int) bool {
 		return (s.count == 0 || total+more >= s.count) && (s.long == 0 || time.Since(began) >= s.long)
@@ -105,6 +105,7 @@ func (s *settings) phases(ctx context.Context, b *builds, w wishes, out io.Write
 			if s.isLong() && over(0) && ctx.Err() == nil {
 				break
 			}
+			next(p)
 			o, err := s.one(ctx, b, p, over, out)
 			if err != nil {
 				return outcomes, errors.Join(err, ctx.Err())
