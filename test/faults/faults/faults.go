@@ -199,9 +199,13 @@ func (a *act) touches(u *cluster.Unit, late bool) {
 	case cluster.MariaDB:
 		a.Fault.Workers = append(a.Fault.Workers, cluster.Standard().Named(cluster.Worker)...)
 		a.Fault.Late = true // cut off while it went on
+		a.Fault.Skew = max(a.Fault.Skew, crowd)
 	}
 	a.part(u.Role)
 }
+
+// crowd is how far off a process may read the database's clock when everybody comes back to it at once: half of a slow round trip.
+const crowd = 100 * time.Millisecond
 
 func (a *act) part(r cluster.Role) {
 	part := map[cluster.Role]string{cluster.API: history.PartAPI, cluster.Scheduler: history.PartScheduler, cluster.MariaDB: history.PartDatabase,

@@ -124,6 +124,9 @@ func (a *act) crosses(l *network.Link) {
 			a.part(u.Role)
 		}
 	}
+	if l.To == "mariadb" {
+		a.Fault.Skew = max(a.Fault.Skew, crowd)
+	}
 	if l.To == "sink" {
 		a.part(cluster.Sink)
 	}
