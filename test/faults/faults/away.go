@@ -174,5 +174,9 @@ func jumps(ctx context.Context, a *act) error {
 	for _, u := range units {
 		failed = errors.Join(failed, u.ClearPoint(ctx, a.Injection.Point))
 	}
+	// It is over when everybody has read the right time. What ran meanwhile may have been given a retry that is due in an hour: the end of
+	// the run sees to those (Ahead), the recovery is the probe's.
+	sleep(ctx, ClockRead)
+	a.Running = nil
 	return failed
 }

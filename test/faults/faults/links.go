@@ -95,7 +95,7 @@ func (t trouble) act(ctx context.Context, a *act) error {
 		hurt = append(hurt, l)
 		a.crosses(l)
 		if t.name == "latency" && l.To == "mariadb" {
-			a.Fault.Skew = a.Injection.By // what takes longer one way than the other moves the clocks that are read over it
+			a.Fault.Skew = max(a.Fault.Skew, a.Injection.By) // what takes longer one way than the other moves the clocks that are read over it
 		}
 	}
 	a.Times = len(hurt)
