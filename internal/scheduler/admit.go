@@ -72,6 +72,9 @@ func (p *loop) fill(ctx context.Context, l *laneState, now time.Time) error {
 			}
 		}
 		r := l.dequeue(a)
+		if l.rung[r.ID] != nil {
+			continue // rung at its instant since it was read
+		}
 		a.warm.add(r.Flow)
 		l.drr.charge(id, min(n, room))
 		rung := &rungBell{bell: r.Bell, n: n, pressing: true, rungAt: now}
