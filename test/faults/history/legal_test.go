@@ -12,17 +12,15 @@ const zero = 1_700_000_000_000
 // world makes up histories in which nothing is wrong: a run of tasks of every kind, with faults, as the three witnesses would have
 // told it. It counts for itself what the counters must show.
 type world struct {
-	r        *rand.Rand
-	h        *History
-	stats    map[string]*Counters
-	serial   int
-	id       int64 // tasks
-	attempt  int64
-	calls    int64
-	free     time.Duration // from when on the limited queue has room
-	keyFree  time.Duration // from when on the unique key is free
-	lastKey  int64         // who had it last
-	keyUntil time.Duration
+	r       *rand.Rand
+	h       *History
+	stats   map[string]*Counters
+	serial  int
+	id      int64 // tasks
+	attempt int64
+	calls   int64
+	free    time.Duration // from when on the limited queue has room
+	keyFree time.Duration // from when on the unique key is free
 }
 
 const ms = time.Millisecond
