@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -57,5 +58,34 @@ func TestAChangeIsNeverAnsweredAsNone(t *testing.T) {
 		if err := svc.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// stopping is a store with a running task, whose cancel it takes.
+type stopping struct{ shelf }
+
+func (s *stopping) Cancel(context.Context, int32, int64) (task.CancelReport, error) {
+	return task.CancelReport{State: task.Running, Found: task.Running, WorkerID: 3, Epoch: 1}, nil
+}
+func (s *stopping) WriteAudit(context.Context, *task.AuditEntry) error { return nil }
+func (s *stopping) Views(context.Context, int32, []int64) ([]task.View, error) {
+	return []task.View{{Task: task.Task{ID: 7, State: task.Running, Epoch: 1, CancelAt: 1}}}, nil
+}
+
+// TestACancelThatCannotWaitIsAnswered: with as many callers waiting as there may be, a cancel is stored all the same, and its answer
+// is the task, not that it was turned away.
+func TestACancelThatCannotWaitIsAnswered(t *testing.T) {
+	s := &stopping{}
+	svc := New(Options{Store: s, Clock: s, Ringer: &bellsRung{}})
+	defer svc.Close(context.Background())
+	svc.waiting.mu.Lock()
+	svc.waiting.n = maxWaiters
+	svc.waiting.mu.Unlock()
+	v, err := svc.Cancel(t.Context(), me, 7, 10*time.Second)
+	if err != nil || v.State != task.Running || v.CancelAt == 0 {
+		t.Errorf("%+v, %v", v.Task, err)
+	}
+	if _, err := svc.Wait(t.Context(), me, 7, time.Second); task.CodeOf(err) != "too_many_waiting" {
+		t.Errorf("a wait: %v", err)
 	}
 }

@@ -159,7 +159,8 @@ func (s *Service) cancel(ctx context.Context, p Principal, id int64, d time.Dura
 	}
 	s.signal(ctx, rep.WorkerID, task.Signal{Kind: "cancel", TaskID: id, Epoch: rep.Epoch})
 	if d > 0 {
-		if err := s.waiting.wait(ctx, id, min(d, MaxWait)); err != nil {
+		// The change is made. Where nobody more can wait, the answer is what the task is now: "too many" would say that nothing was done.
+		if err := s.waiting.wait(ctx, id, min(d, MaxWait)); err != nil && task.KindOf(err) != task.Throttled {
 			return v, rep, err
 		}
 	}
