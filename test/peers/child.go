@@ -68,8 +68,7 @@ var (
 	errLeft  = errors.New("the process that leads has ended")
 )
 
-// start runs one round in a process of its own. GOGC is what Taskweir's own programs set, for every system alike: it is good for
-// all of them.
+// start runs one round in a process of its own. GOGC is what Taskweir's own programs set, for every system alike.
 func start(ctx context.Context, a system.Adapter, spec measure.Spec, temp string, errs io.Writer) (*measure.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()

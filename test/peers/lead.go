@@ -50,12 +50,19 @@ func run(ctx context.Context, o options, errs io.Writer) (_ *report.Report, err 
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
 	rep := report.New(o.rounds, l.sizes)
+	if rep.Machine.Disk, err = testkit.DiskOf(l.dir); err != nil {
+		return nil, err
+	}
+	if err := rep.Machine.Disk.Durable(); err != nil && o.write {
+		return nil, fmt.Errorf("%s: %w", l.dir, err)
+	}
 	for _, a := range list {
 		s, err := l.serve(ctx, a)
 		if err != nil {
 			return rep, err
 		}
 		rep.Systems = append(rep.Systems, s.report)
+		l.say("%s: %s", s.Title, s.report.Servers())
 	}
 	err = l.rounds(ctx)
 	rep.Finish(time.Since(l.began))

@@ -1,9 +1,9 @@
 // Command peers is "make peers": it measures Taskweir beside asynq, River, machinery and bare NSQ, on this machine, in one run.
 //
-// It installs the servers that are missing (as root on Debian), starts all of them on private ports in temporary folders,
+// It installs the servers that are missing (as root on Debian 12), starts all of them on private ports in temporary folders,
 // interleaves the rounds of the systems, ends everything, and prints a report. With -write it also writes the report to
-// docs/benchmarks and the table of the README. It fails when something did not work, or when Taskweir lost or doubled a task,
-// never because something was slow.
+// docs/benchmarks and the table of the README, but only one of a whole run in which nothing failed. It fails when something did
+// not work, or when Taskweir lost or doubled a task, never because something was slow.
 package main
 
 import (
@@ -50,13 +50,13 @@ func command(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return publish(o, rep)
+		return publish(o, rep, rep.Broken())
 	}
 	rep, err := run(ctx, o, os.Stderr)
 	if rep == nil {
 		return err
 	}
-	return errors.Join(err, publish(o, rep), rep.Broken())
+	return publish(o, rep, errors.Join(err, rep.Broken()))
 }
 
 // options are what the command line says.
@@ -69,7 +69,10 @@ type options struct {
 	with                            *measure.Options // sizes that no flag gives; nil: those of the flags
 }
 
-var errUsage = errors.New("-rounds is 1 to 25, -o is markdown or json, and only a full run is written")
+var (
+	errUsage = errors.New("-rounds is 1 to 25, and -o is markdown or json")
+	errPart  = errors.New("only a whole run is written: -write goes with -rounds 2 or more, and without -quick, -only, -systems, -no-memory and -delayed")
+)
 
 func parse(args []string) (options, error) {
 	var o options
@@ -102,10 +105,18 @@ func parse(args []string) (options, error) {
 			o.rounds = 1
 		}
 	}
-	if fs.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.output != "markdown" && o.output != "json" || o.write && (o.quick || o.only != nil || o.systems != "") {
+	if fs.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.output != "markdown" && o.output != "json" {
 		return o, errUsage
 	}
+	if o.write && o.from == "" && !o.whole() {
+		return o, errPart
+	}
 	return o, nil
+}
+
+// whole says that everything is measured, and often enough to be published.
+func (o options) whole() bool {
+	return !o.quick && !o.noMemory && o.only == nil && o.systems == "" && o.delayed == 0 && o.rounds >= 2
 }
 
 func (o options) sizes() measure.Options {
@@ -122,19 +133,38 @@ func (o options) sizes() measure.Options {
 	return sizes
 }
 
-// publish prints the report and, where it was asked for, writes the files.
-func publish(o options, rep *report.Report) error {
+// publish prints the report and, where it was asked for and nothing failed, writes the files. What failed is given back.
+func publish(o options, rep *report.Report, failed error) error {
+	var errs []error
 	if o.write {
 		root, err := testkit.Root()
-		if err != nil {
-			return err
+		if err == nil {
+			err = write(rep, root, failed)
 		}
-		if err := rep.Write(root); err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
 	if o.output == "json" {
-		return rep.JSON(os.Stdout)
+		errs = append(errs, rep.JSON(os.Stdout))
+	} else {
+		errs = append(errs, rep.Markdown(os.Stdout))
 	}
-	return rep.Markdown(os.Stdout)
+	return errors.Join(append(errs, failed)...)
+}
+
+var errNotWritten = errors.New("docs/benchmarks and README.md are as they were")
+
+// write writes the files into a source tree. Of a run in which something failed nothing is published; what it measured is kept in
+// a temporary file.
+func write(rep *report.Report, root string, failed error) error {
+	if failed == nil {
+		return rep.Write(root)
+	}
+	f, err := os.CreateTemp("", "peers-not-written-*.json")
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotWritten, err)
+	}
+	if err := errors.Join(rep.JSON(f), f.Close()); err != nil {
+		return fmt.Errorf("%w: %w", errNotWritten, err)
+	}
+	return fmt.Errorf("%w: what was measured is in %s", errNotWritten, f.Name())
 }

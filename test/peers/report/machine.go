@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 // Machine is what everything ran on.
@@ -15,11 +17,13 @@ type Machine struct {
 	Cores     int    `json:"cores"`
 	MemoryGiB int    `json:"memoryGiB"`
 	System    string `json:"system"` // operating system and kernel
+
+	Disk testkit.Disk `json:"disk"` // under the servers' data
 }
 
 // String is one line for people.
 func (m Machine) String() string {
-	return fmt.Sprintf("%d × %s, %d GiB, %s", m.Cores, m.CPU, m.MemoryGiB, m.System)
+	return fmt.Sprintf("%d × %s, %d GiB, %s, %s", m.Cores, m.CPU, m.MemoryGiB, m.System, m.Disk)
 }
 
 // thisMachine asks Linux; what it does not tell is left out.

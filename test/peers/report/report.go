@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/taskweir/taskweir/test/peers/measure"
@@ -87,6 +89,18 @@ func (s *System) Add(r *measure.Result) {
 		f.Submitted, f.Lost, f.Doubled = f.Submitted+got.Submitted, f.Lost+got.Lost, f.Doubled+got.Doubled
 		f.Early, f.Late = f.Early+got.Early, f.Late+got.Late
 	}
+}
+
+// Servers are the versions of its servers in one line.
+func (s *System) Servers() string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s.Versions)) {
+		all = append(all, name+" "+s.Versions[name])
+	}
+	if all == nil {
+		return "no servers"
+	}
+	return strings.Join(all, ", ")
 }
 
 // Figure gives the figure of that name; nil when there is none.
