@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"time"
 )
 
 // WriteForTest runs a transaction of statements.
@@ -20,6 +21,15 @@ func (s *Store) NestForTest(ctx context.Context) error {
 		return s.write(ctx, func(context.Context, tx) error { return nil })
 	})
 }
+
+// DropRunIDs throws away the block of ids that bells, claims and attempts get.
+func (s *Store) DropRunIDs() { s.runs.drop() }
+
+// LeaveOpen begins a transaction on SQLite's connection that nobody ends.
+func (s *Store) LeaveOpen() error { return s.writer.sql("BEGIN IMMEDIATE") }
+
+// SetListTime sets when a list that has not found enough gives what it has.
+func (s *Store) SetListTime(d time.Duration) { s.listTime = d }
 
 // QueuedForTest is how many transactions wait for the writer of SQLite.
 func (s *Store) QueuedForTest() int { return len(s.writer.queue) }

@@ -18,6 +18,7 @@ const (
 
 	// listTime is when a request that has not found enough says where to go on. The entries of an app with few of many tasks point to a
 	// page of the table each: where those must come from a slow disk, the budget alone would let one request take many seconds.
+	// Options.ListTime sets another.
 	listTime = 500 * time.Millisecond
 )
 
@@ -81,7 +82,7 @@ func (l *list) page(ctx context.Context, next string) (task.Page, error) {
 }
 
 // more reports whether the request may read on.
-func (l *list) more() bool { return l.budget > 0 && time.Since(l.began) < listTime }
+func (l *list) more() bool { return l.budget > 0 && time.Since(l.began) < l.s.listTime }
 
 // after is the position behind a task.
 func (l *list) after(t *task.Task) cursor {

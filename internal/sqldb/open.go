@@ -1,12 +1,14 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -22,6 +24,10 @@ type Options struct {
 	Logger   *slog.Logger // nil: silent
 	Metrics  *metrics.Set // nil: none
 	MaxConns int          // MySQL: most connections, default 16. SQLite: most readers, default 4
+
+	// ListTime is when a list that has not found enough gives what it has and says where to go on. Default 500 ms; tests of what
+	// lists find set it long, or a busy machine makes their pages shorter.
+	ListTime time.Duration
 }
 
 // Store is the database. It is safe for concurrent use.
@@ -44,6 +50,7 @@ type Store struct {
 	shardsDue      string // the statement of ShardsDue by dives
 	fairPlan       loose  // of duePairsMySQL
 	duePlan        loose  // of shardsDueMySQL
+	listTime       time.Duration
 	closing        sync.Once
 	closed         atomic.Bool
 	changes        atomic.Pointer[task.ChangeSink]
@@ -52,7 +59,7 @@ type Store struct {
 // Open connects and measures the database's clock once. It does not look at the schema: see CheckSchema and Migrate. Its
 // errors never show the password.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Logger, metrics: o.Metrics, shardsDue: shardDives()}
+	s := &Store{log: o.Logger, metrics: o.Metrics, shardsDue: shardDives(), listTime: cmp.Or(o.ListTime, listTime)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -62,6 +62,7 @@ func TestReadsDoNotGrow(t *testing.T) {
 func TestSlowListsComeInParts(t *testing.T) {
 	url := sqldbtest.URL(t, "mysql")
 	w := newWorld(t, sqldbtest.Open(t, url))
+	w.s.SetListTime(500 * time.Millisecond)
 	fillTasks(w, 20_000)
 	for i := range 2 {
 		w.must2(w.s.CreateApp(w.ctx, task.App{Key: fmt.Sprint("app", i), Name: "a", Weight: 1}))

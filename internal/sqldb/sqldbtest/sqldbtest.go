@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -42,7 +43,7 @@ func New(t testing.TB, kind string) *sqldb.Store {
 func Open(t testing.TB, url string) *sqldb.Store {
 	t.Helper()
 	ctx := context.Background()
-	s, err := sqldb.Open(ctx, sqldb.Options{URL: url})
+	s, err := sqldb.Open(ctx, sqldb.Options{URL: url, ListTime: time.Minute})
 	if err != nil {
 		t.Fatalf("open %s: %v", strings.SplitN(url, ":", 2)[0], err)
 	}
