@@ -107,8 +107,7 @@ func (w *writer) oneTurn(first *turn) []*turn {
 			continue
 		}
 		if !open {
-			if t.err = w.sql("BEGIN IMMEDIATE"); t.err != nil {
-				w.rollback() // should one be open all the same, no other could ever begin
+			if t.err = w.begin(); t.err != nil {
 				continue
 			}
 			open = true
@@ -129,6 +128,17 @@ func (w *writer) oneTurn(first *turn) []*turn {
 		w.commit(batch)
 	}
 	return batch
+}
+
+// begin opens a transaction. Should one be open all the same, because its end failed, no other could ever begin: it is rolled
+// back. Nothing of it was ever told to be stored.
+func (w *writer) begin() error {
+	err := w.sql("BEGIN IMMEDIATE")
+	if err == nil || w.sql("ROLLBACK") != nil { // SQLite refuses to end what is not there
+		return err
+	}
+	w.log.Warn("rolled back a transaction that had been left open", "err", err)
+	return w.sql("BEGIN IMMEDIATE")
 }
 
 // next takes one more that waits, unless the turn is full.

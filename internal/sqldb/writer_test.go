@@ -66,3 +66,16 @@ func TestTurnThatTheDatabaseRollsBack(t *testing.T) {
 		}
 	}
 }
+
+// TestTransactionLeftOpen: one whose end failed is in nobody's way, and nobody is told its error.
+func TestTransactionLeftOpen(t *testing.T) {
+	s := sqldbtest.New(t, "sqlite")
+	if err := s.LeaveOpen(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if err := s.Exec(t.Context(), "INSERT INTO ids (name,next) VALUES ('"+itoa(i)+"',1)"); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+}
