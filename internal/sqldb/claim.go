@@ -32,18 +32,28 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) (task.Claimed,
 		return task.Claimed{}, err
 	}
 	var c claiming
+	looks := 0
 	err = s.writeSettled(failpoint.In(ctx, failpoint.ClaimAnswer), func(ctx context.Context, t tx) error {
 		c = claiming{s: s, t: t, req: &req, rank: rank, claimID: firstID}
 		c.out = task.Claimed{LaneID: req.LaneID, Now: s.now()}
 		return c.run(ctx)
 	}, func(ctx context.Context) (bool, error) {
 		found, err := s.claimExists(ctx, firstID, req.Bells)
-		if err == nil && !found {
-			// It may have been committed and taken back since (its worker was declared dead): its ids are used up, as those of
-			// attempts, and what is claimed under them again could never be released.
-			firstID, err = s.runIDs(ctx, req.Max)
+		if err != nil || found {
+			return found, err
 		}
-		return found, err
+		if looks++; looks == settleRuns {
+			return false, nil // it runs no more, and the answer names the last claim that may exist
+		}
+		// It may have been committed and taken back since (its worker was declared dead): its ids are used up, as those of
+		// attempts, and what is claimed under them again could never be released.
+		fresh, err := s.runIDs(ctx, req.Max)
+		if err != nil {
+			looks-- // this look is made again
+			return false, err
+		}
+		firstID = fresh
+		return false, nil
 	})
 	if err != nil {
 		return task.Claimed{ClaimID: firstID, LaneID: req.LaneID}, err

@@ -13,7 +13,8 @@ type Observer interface {
 	After(err error) error
 }
 
-// Observe sets the observer. To be called before the store is used by others.
+// Observe sets the observer; nil takes it away. For tests of other packages only, internal/modelcheck above all, which is why it is not in
+// a test file: no program of Taskweir calls it. To be called while nobody else uses the store.
 func (s *Store) Observe(o Observer) { s.engine.observer = o }
 
 // observed is write for those who look up what became of a transaction whose answer was lost.

@@ -1,8 +1,10 @@
 package sqldb_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/taskweir/taskweir/internal/task"
 )
@@ -47,5 +49,62 @@ func TestClaimThatWasTakenBackBeforeItsLookUp(t *testing.T) {
 		w.must(err)
 		want(t, "claims", w.count("SELECT COUNT(*) FROM claims"), 0)
 		want(t, "running", w.count("SELECT COUNT(*) FROM tasks WHERE state=3"), 0)
+	})
+}
+
+// takenBack loses the answer of every claim, whose tasks are taken back before that is looked up.
+type takenBack struct {
+	w     *world
+	inner bool
+	after func(times int)
+	times int
+}
+
+func (l *takenBack) Before() {}
+
+func (l *takenBack) After(err error) error {
+	if l.inner || err != nil {
+		return err
+	}
+	l.inner = true
+	defer func() { l.inner = false }()
+	claims, err := l.w.s.OrphanClaims(l.w.ctx, 10)
+	l.w.must(err)
+	want(l.w.t, "orphans", len(claims), 1)
+	l.w.must2(l.w.s.Release(l.w.ctx, claims[0], nil, task.CauseLost))
+	if l.times++; l.after != nil {
+		l.after(l.times)
+	}
+	return fmt.Errorf("%w: planned", task.ErrOutcomeUnknown)
+}
+
+// TestAnUnknownClaimNamesTheLastOne: a worker that never hears what became of its claim hands back the one that it is told of. So it
+// is told of the last that was tried, also when there are no ids for another.
+func TestAnUnknownClaimNamesTheLastOne(t *testing.T) {
+	eachWorld(t, func(w *world) {
+		w.must(w.s.RetireWorker(w.ctx, w.worker))
+		for _, c := range []struct {
+			name  string
+			runs  int
+			after func(int)
+		}{
+			{"every answer is lost", 3, nil},
+			{"no ids", 1, func(int) {
+				w.must(w.s.Exec(w.ctx, "UPDATE ids SET name='away' WHERE name='run'"))
+				w.s.DropRunIDs()
+			}},
+		} {
+			_, bells := w.submit(5, nil)
+			l := &takenBack{w: w, after: c.after}
+			w.s.Observe(l)
+			w.s.SetPatience(100 * time.Millisecond)
+			got, err := w.s.Claim(w.ctx, task.ClaimRequest{WorkerID: w.worker, LaneID: w.lane.ID, Bells: bellIDs(bells), Max: 1})
+			w.s.Observe(nil)
+			if !errors.Is(err, task.ErrOutcomeUnknown) {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			want(t, c.name+": runs", l.times, c.runs)
+			want(t, c.name+": claim", got.ClaimID, w.count("SELECT MAX(id) FROM attempts"))
+		}
 	})
 }
