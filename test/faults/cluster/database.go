@@ -35,9 +35,32 @@ func (c *Cluster) FlushRedis(ctx context.Context) error {
 	return redisCommand(ctx, c.redis.Addr(), "FLUSHALL")
 }
 
+// Run is a task that runs, and the name of the worker that has it; empty: one that is no more, or is not known yet.
+type Run struct {
+	Task   int64
+	Worker string
+}
+
 // Running lists the tasks that run.
-func (c *Cluster) Running(ctx context.Context) ([]int64, error) {
-	return c.ids(ctx, "SELECT id FROM tasks WHERE state=3")
+func (c *Cluster) Running(ctx context.Context) (list []Run, err error) {
+	rows, err := c.db.QueryContext(ctx, "SELECT t.id,COALESCE(JSON_VALUE(w.info,'$.pid'),0) FROM tasks t LEFT JOIN workers w ON w.id=t.worker_id WHERE t.state=3")
+	if err != nil {
+		return nil, fmt.Errorf("read what runs: %w", err)
+	}
+	defer rows.Close()
+	names := map[int]string{}
+	for _, u := range c.units {
+		names[u.PID()] = u.Name
+	}
+	for rows.Next() {
+		var task int64
+		var pid int
+		if err := rows.Scan(&task, &pid); err != nil {
+			return nil, fmt.Errorf("read what runs: %w", err)
+		}
+		list = append(list, Run{task, names[pid]})
+	}
+	return list, rows.Err()
 }
 
 // Open lists those of some tasks that are not final.

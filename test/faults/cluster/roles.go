@@ -79,6 +79,16 @@ func talks(from, to Member) bool {
 	return false
 }
 
+// Role gives the role of a unit; empty: there is none of that name.
+func (s Shape) Role(name string) Role {
+	for _, u := range s.Units {
+		if u.Name == name {
+			return u.Role
+		}
+	}
+	return ""
+}
+
 // Named lists the units of a role.
 func (s Shape) Named(r Role) (names []string) {
 	for _, u := range s.Units {

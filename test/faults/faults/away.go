@@ -162,7 +162,7 @@ func jumps(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	a.Times = 1
+	a.Times = len(units)
 	a.Fault.Skew = max(a.Injection.By, -a.Injection.By)
 	a.Fault.Parts = append(a.Fault.Parts, history.PartClock)
 	var failed error

@@ -82,7 +82,7 @@ func TestEveryKindDrawsTargetsThatExist(t *testing.T) {
 				t.Fatalf("%s: %v %v", k.Name, i, ok)
 			}
 			for _, target := range i.Targets {
-				if !exists[target] || !d.Taken[target] {
+				if k.Weight == Cheap && !d.Taken[at(target, i.Point)] || k.Weight != Cheap && !d.Taken[target] || !exists[target] {
 					t.Errorf("%s is done to %q, taken: %v", k.Name, target, d.Taken[target])
 				}
 			}

@@ -92,7 +92,7 @@ type Drawing struct {
 	Shape cluster.Shape
 	Pace  Pace
 	Uses  map[string]int  // how often a kind was drawn: links take turns, so that all are hurt
-	Taken map[string]bool // units and links that are hurt in this round already
+	Taken map[string]bool // units, links and failpoints of a unit that are hurt in this round already
 }
 
 // Draw makes one injection, or reports that everything it could be done to is taken in this round.
@@ -104,10 +104,16 @@ func (k Kind) Draw(d *Drawing) (Injection, bool) {
 	i.Kind = k.Name
 	d.Uses[k.Name]++
 	for _, t := range i.Targets {
+		if k.Weight == Cheap {
+			t = at(t, i.Point)
+		}
 		d.Taken[t] = true
 	}
 	return i, true
 }
+
+// at is a failpoint of a unit: the cheap faults of a round share processes, since each fails at a place of its own.
+func at(unit, point string) string { return unit + " " + point }
 
 // free lists the names that are not taken, in random order.
 func (d *Drawing) free(names []string) (out []string) {
@@ -134,12 +140,19 @@ type Result struct {
 	Ended     time.Duration                  // it was taken back
 	From      time.Duration                  // recovery counts from here
 	InFlight  int                            // tasks that ran when it struck
-	Running   []int64                        // these
+	Running   []cluster.Run                  // these
+	Starts    []Start                        // of the processes that it had ended
 	Recovered time.Duration                  // 0: not measured
 	Broken    []string                       // what it found that must not be
 	Fault     history.Fault                  // what the checker is told of it
 	Err       error                          // the harness could not do it
 	Check     func(context.Context) []string `json:"-"` // what is to be looked at when all is well again; may be nil
+}
+
+// Start is how long a process took from when it was let start until it was ready.
+type Start struct {
+	Unit string
+	Took time.Duration
 }
 
 // act is an injection under way.
@@ -149,7 +162,8 @@ type act struct {
 	pace Pace
 	now  func() time.Duration
 
-	acted int64 // how often its failpoint had acted before
+	acted  int64 // how often its failpoint had acted before
+	starts int   // how often the process that has it had been started
 }
 
 // Do does an injection and takes it back. It returns when the cluster is whole again, though not yet well.

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/taskweir/taskweir/test/faults/cluster"
@@ -76,7 +77,7 @@ func (p place) someone(d *Drawing) (string, bool) {
 	for _, r := range p.roles {
 		names = append(names, d.Shape.Named(r)...)
 	}
-	names = d.free(names)
+	names = slices.DeleteFunc(d.free(names), func(n string) bool { return d.Taken[at(n, p.point)] })
 	if len(names) == 0 {
 		return "", false
 	}
@@ -120,6 +121,7 @@ func (a *act) armed(ctx context.Context, do func(context.Context, *act, *cluster
 		return err
 	}
 	u := units[0]
+	a.starts = u.Starts()
 	before, err := u.Points(ctx)
 	if err != nil {
 		return err
@@ -133,14 +135,11 @@ func (a *act) armed(ctx context.Context, do func(context.Context, *act, *cluster
 
 // dies waits for the end of the process and until it is back.
 func dies(ctx context.Context, a *act, u *cluster.Unit) error {
-	starts := u.Starts()
 	defer u.Excuse()()
 	within, cancel := context.WithTimeout(ctx, armedFor)
 	defer cancel()
-	if u.Restarted(within, starts) != nil {
-		if u.Starts() == starts && u.Running() {
-			return a.missed(ctx, u)
-		}
+	if u.Restarted(within, a.starts) != nil && u.Starts() == a.starts && u.Running() {
+		return a.missed(ctx, u)
 	}
 	a.Times = 1
 	a.touches(u, false)
@@ -164,8 +163,12 @@ func stops(ctx context.Context, a *act, u *cluster.Unit) error {
 
 // missed takes a rule back that had no opportunity. It may have come at the last moment: then it counts after all.
 func (a *act) missed(ctx context.Context, u *cluster.Unit) error {
-	if err := u.ClearPoint(ctx, a.Injection.Point); err == nil {
+	err := u.ClearPoint(ctx, a.Injection.Point)
+	if err == nil {
 		return nil
+	}
+	if !u.Frozen() && u.Running() && u.Starts() == a.starts {
+		return err
 	}
 	a.Times = 1
 	a.touches(u, true)
@@ -177,14 +180,14 @@ func (a *act) missed(ctx context.Context, u *cluster.Unit) error {
 
 // counts waits until the rule has acted as often as it may, or its time is over, and counts.
 func counts(ctx context.Context, a *act, u *cluster.Unit) error {
-	point, starts := a.Injection.Point, u.Starts()
+	point := a.Injection.Point
 	for end := a.now() + a.Injection.For; a.now() < end && ctx.Err() == nil; {
 		sleep(ctx, 100*time.Millisecond)
 		after, err := u.Points(ctx)
-		if err != nil || u.Starts() != starts { // somebody else has killed it: what it counted is gone
+		if err != nil || u.Starts() != a.starts { // somebody else has killed it: what it counted is gone
 			break
 		}
-		a.Times = int(after[point].Acted - a.acted)
+		a.Times = max(0, int(after[point].Acted-a.acted))
 		if int64(a.Times) >= a.Injection.Rule.Times {
 			break
 		}
@@ -193,7 +196,7 @@ func counts(ctx context.Context, a *act, u *cluster.Unit) error {
 		a.touches(u, a.Injection.Rule.Action == "delay")
 		a.Fault.Parts = append(a.Fault.Parts, partOf(point)...)
 	}
-	if u.Starts() != starts || !u.Running() {
+	if u.Starts() != a.starts || !u.Running() {
 		return nil
 	}
 	return u.ClearPoint(ctx, point)

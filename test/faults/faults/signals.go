@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
@@ -160,17 +161,26 @@ func (a *act) down(ctx context.Context, end func(*cluster.Unit) error) error {
 	return errors.Join(failed, a.ready(ctx, units))
 }
 
-// ready waits until processes are ready. A process that does not come back although its servers are there is a finding, but
+// ready waits until processes are ready, and notes how long each took. A process that does not come back although its servers are there is a finding, but
 // another fault may have taken them: then the harness says no more than that it waited in vain.
 func (a *act) ready(ctx context.Context, units []*cluster.Unit) error {
 	ctx, cancel := context.WithTimeout(ctx, comeBack)
 	defer cancel()
+	from := a.now()
+	var mu sync.Mutex
+	var failed error
+	var wg sync.WaitGroup
 	for _, u := range units {
-		if err := u.Ready(ctx); err != nil {
-			return err
-		}
+		wg.Go(func() {
+			err := u.Ready(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			a.Starts = append(a.Starts, Start{u.Name, a.now() - from})
+			failed = errors.Join(failed, err)
+		})
 	}
-	return nil
+	wg.Wait()
+	return failed
 }
 
 // freeze stops processes where they are and lets them go on.

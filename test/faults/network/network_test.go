@@ -103,13 +103,13 @@ func TestDelayedLinkIsLateAndWellAfterwards(t *testing.T) {
 	if _, err := c.says(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	must(t, l.Delay(t.Context(), 200*time.Millisecond))
+	must(t, l.Delay(t.Context(), time.Second))
 	took, err := c.says(5 * time.Second)
-	if err != nil || took < 250*time.Millisecond { // 2 × 200 ms, less a quarter
+	if err != nil || took < 1400*time.Millisecond { // 2 × 1 s, less a quarter, and some
 		t.Fatalf("over a delayed link the answer took %v: %v", took, err)
 	}
 	must(t, l.Heal(t.Context()))
-	if took, err := c.says(5 * time.Second); err != nil || took > 250*time.Millisecond {
+	if took, err := c.says(5 * time.Second); err != nil || took > 1400*time.Millisecond {
 		t.Fatalf("over the healed link the answer took %v: %v", took, err)
 	}
 }

@@ -70,6 +70,12 @@ func TestFaultsOfARoundHurtDifferentThings(t *testing.T) {
 				t.Errorf("%s is not alone:\n%s", i.Kind, r)
 			}
 			for _, target := range i.Targets {
+				if p.Kind(i.Kind).Weight == faults.Cheap {
+					if by, hurt := taken[target]; hurt && p.Kind(by).Weight != faults.Cheap {
+						t.Errorf("%s is hurt by %s and by %s:\n%s", target, by, i.Kind, r)
+					}
+					target += " " + i.Point
+				}
 				if by, hurt := taken[target]; hurt {
 					t.Errorf("%s is hurt by %s and by %s:\n%s", target, by, i.Kind, r)
 				}

@@ -3,7 +3,6 @@
 package record
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -90,10 +89,8 @@ func (r *Recorder) Finish(h *history.History, failed error, logs []string, evide
 	if failed != nil {
 		r.broken("the run was not finished: %v", failed)
 	}
-	for _, path := range logs {
-		for _, line := range alarms(path) {
-			r.broken("%s", line)
-		}
+	for _, line := range run.Alarms(logs) {
+		r.broken("%s", line)
 	}
 	if h != nil {
 		for _, res := range r.out.Results {
@@ -111,27 +108,6 @@ func (r *Recorder) Finish(h *history.History, failed error, logs []string, evide
 		}
 	}
 	return &r.out
-}
-
-// alarms finds lines that the Go runtime or the race detector wrote.
-func alarms(path string) (found []string) {
-	f, err := os.Open(path)
-	if err != nil {
-		return []string{fmt.Sprintf("a log cannot be read: %v", err)}
-	}
-	defer f.Close()
-	lines := bufio.NewReader(f)
-	for n := 1; ; n++ {
-		line, err := lines.ReadString('\n')
-		for _, alarm := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "unexpected fault address"} {
-			if strings.HasPrefix(line, alarm) {
-				found = append(found, fmt.Sprintf("%s:%d: %s", filepath.Base(path), n, strings.TrimSpace(line)))
-			}
-		}
-		if err != nil {
-			return found
-		}
-	}
 }
 
 // keep writes what is needed to understand what went wrong.

@@ -7,16 +7,27 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/taskweir/taskweir/test/faults/history"
 )
 
-// alarming lines of a log. They are what the Go runtime and the race detector write themselves, not what a program logs.
-var alarming = []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "unexpected fault address"}
+// begins are lines that the Go runtime and the race detector write themselves; contains are messages, our own and
+// net/http's, about a panic that somebody has recovered from.
+var (
+	begins   = []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "unexpected fault address"}
+	contains = []string{"handler panicked", "a stream panicked", "panic serving", "panic in a transaction"}
+)
 
-// alarms finds lines that must not be in any log.
-func alarms(logs []string) (found []string) {
+// alarming reports whether a line must not be in any log.
+func alarming(line string) bool {
+	return slices.ContainsFunc(begins, func(a string) bool { return strings.HasPrefix(line, a) }) ||
+		slices.ContainsFunc(contains, func(a string) bool { return strings.Contains(line, a) })
+}
+
+// Alarms finds lines that must not be in any log: panics, recovered from or not, fatal errors, and reports of the race detector.
+func Alarms(logs []string) (found []string) {
 	for _, path := range logs {
 		f, err := os.Open(path)
 		if err != nil {
@@ -26,10 +37,8 @@ func alarms(logs []string) (found []string) {
 		lines := bufio.NewReader(f)
 		for n := 1; ; n++ {
 			line, err := lines.ReadString('\n')
-			for _, a := range alarming {
-				if strings.HasPrefix(line, a) {
-					found = append(found, fmt.Sprintf("%s:%d: %s", filepath.Base(path), n, strings.TrimSpace(line)))
-				}
+			if alarming(line) {
+				found = append(found, fmt.Sprintf("%s:%d: %s", filepath.Base(path), n, strings.TrimSpace(line)))
 			}
 			if err != nil {
 				break

@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/taskweir/taskweir/test/faults/cluster"
 	"github.com/taskweir/taskweir/test/faults/faults"
+	"github.com/taskweir/taskweir/test/faults/network"
 )
 
 // lookEvery is how often the database is asked what is final.
@@ -26,25 +30,23 @@ func (r *run) recovery(ctx context.Context, results []*faults.Result) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	heavy := 0
-	for _, res := range results {
-		if r.Plan.Kind(res.Injection.Kind).Weight != faults.Cheap {
-			heavy++
-		}
-	}
 	final, err := r.final(ctx, id, results)
 	if err != nil {
 		return 0, err
 	}
 	probed := final[id] - end
 	for _, res := range results {
-		from := res.From
-		if heavy > 1 {
-			from = end
-		}
+		hindered := r.hindered(res, results)
 		res.Recovered = probed
-		for _, task := range res.Running {
-			res.Recovered = max(res.Recovered, final[task]-from)
+		for _, t := range res.Running {
+			from := end
+			if !hindered && slices.Contains(res.Fault.Workers, t.Worker) {
+				from = res.From
+			}
+			res.Recovered = max(res.Recovered, final[t.Task]-from)
+		}
+		if s := slowest(res, results); s.Took > RecoverWithin {
+			res.Broken = append(res.Broken, fmt.Sprintf("%s: %s was ready only %v after it was started", res.Injection, s.Unit, s.Took))
 		}
 		if res.Times > 0 && res.Recovered > RecoverWithin {
 			res.Broken = append(res.Broken, fmt.Sprintf("%s: recovered only after %v", res.Injection, res.Recovered))
@@ -53,11 +55,60 @@ func (r *run) recovery(ctx context.Context, results []*faults.Result) (time.Dura
 	return r.now() - end, nil
 }
 
+// hindered reports whether another heavy fault of the round may have been in the way of what was to recover from this one: it hurt the
+// same worker, the database, a broker or a scheduler, or a link to or from one of them.
+func (r *run) hindered(res *faults.Result, round []*faults.Result) bool {
+	for _, other := range round {
+		if other == res || other.Times == 0 || r.Plan.Kind(other.Injection.Kind).Weight == faults.Cheap {
+			continue
+		}
+		for _, name := range ends(other) {
+			u := r.c.Unit(name)
+			if u != nil && (u.Role == cluster.MariaDB || u.Role == cluster.NSQD || u.Role == cluster.Scheduler) || slices.Contains(res.Fault.Workers, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// slowest gives the start that took longest. One that waited for a server that the round had taken away from it does not count.
+func slowest(res *faults.Result, round []*faults.Result) (s faults.Start) {
+	for _, start := range res.Starts {
+		if start.Took > s.Took && !slices.ContainsFunc(round, func(other *faults.Result) bool { return takes(other, start.Unit) }) {
+			s = start
+		}
+	}
+	return s
+}
+
+// takes reports whether a fault takes a server away from a process, or hurts a server at all.
+func takes(res *faults.Result, unit string) bool {
+	for _, target := range res.Injection.Targets {
+		from, _, link := strings.Cut(target, network.Arrow)
+		role := cluster.Standard().Role(target)
+		if link && from == unit || !link && role != "" && !role.Ours() {
+			return true
+		}
+	}
+	return false
+}
+
+// ends lists what a fault hurts, and both ends of the links that it hurts.
+func ends(res *faults.Result) (names []string) {
+	for _, target := range res.Injection.Targets {
+		names = append(names, strings.Split(target, network.Arrow)...)
+	}
+	return names
+}
+
 // final waits until the probe and everything that ran is final, and tells when that was seen of each.
 func (r *run) final(ctx context.Context, probe int64, results []*faults.Result) (map[int64]time.Duration, error) {
 	final, open := map[int64]time.Duration{}, []int64{probe}
 	for _, res := range results {
-		open = append(open, res.Running...)
+		for _, t := range res.Running {
+			open = append(open, t.Task)
+		}
 	}
 	for {
 		left, err := r.c.Open(ctx, open)

@@ -24,9 +24,10 @@ func TestAlarmsAreFoundInLogs(t *testing.T) {
 	good := write("good.log", "{\"level\":\"INFO\",\"msg\":\"a handler's panic: was caught\"}\n")
 	race := write("worker1.log", "started\n==================\nWARNING: DATA RACE\nRead at 0x0\n")
 	dead := write("api1.log", "panic: assignment to entry in nil map\n\ngoroutine 1 [running]:")
-	found := alarms([]string{good, race, dead, filepath.Join(dir, "none.log")})
-	if len(found) != 3 || found[0] != "worker1.log:3: WARNING: DATA RACE" || !strings.HasPrefix(found[1], "api1.log:1: panic: assignment") ||
-		!strings.HasPrefix(found[2], "a log cannot be read") {
+	caught := write("worker2.log", "{\"level\":\"ERROR\",\"msg\":\"handler panicked\",\"panic\":\"nil map\"}\n2026/11/22 http: panic serving 127.0.0.1:1: boom\n")
+	found := Alarms([]string{good, race, dead, filepath.Join(dir, "none.log"), caught})
+	if len(found) != 5 || found[0] != "worker1.log:3: WARNING: DATA RACE" || !strings.HasPrefix(found[1], "api1.log:1: panic: assignment") ||
+		!strings.HasPrefix(found[2], "a log cannot be read") || !strings.HasPrefix(found[3], "worker2.log:1: ") || !strings.HasPrefix(found[4], "worker2.log:2: ") {
 		t.Errorf("%q", found)
 	}
 }

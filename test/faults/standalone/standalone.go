@@ -14,6 +14,8 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -198,8 +200,8 @@ func (l *loop) fault(kind string) history.Fault {
 		Parts: []string{history.PartAPI, history.PartScheduler, history.PartDatabase, history.PartRedis, history.PartNSQ}}
 }
 
-// recover starts the process again and waits until every task that ran when it was killed was picked up or has ended.
-func (l *loop) recover(ctx context.Context, f history.Fault, running map[int64]int64) error {
+// recover starts the process again and waits until every task that ran when it was killed is final. The time counts from the start.
+func (l *loop) recover(ctx context.Context, f history.Fault, running []int64) error {
 	start, cancel := context.WithTimeout(ctx, startsWithin)
 	defer cancel()
 	f.Ended = l.rec.Now()
@@ -209,15 +211,9 @@ func (l *loop) recover(ctx context.Context, f history.Fault, running map[int64]i
 	l.ended = l.rec.Life("standalone", "standalone", l.s.PID(), f.Ended)
 	deadline := l.rec.Now() + recoversWithin
 	for {
-		now, err := l.running(ctx)
+		left, err := l.open(ctx, running)
 		if err != nil {
 			return err
-		}
-		left := 0
-		for id, epoch := range running {
-			if now[id] == epoch {
-				left++
-			}
 		}
 		if left == 0 {
 			f.Recovered = l.rec.Now() - f.Ended
@@ -225,7 +221,7 @@ func (l *loop) recover(ctx context.Context, f history.Fault, running map[int64]i
 			return nil
 		}
 		if l.rec.Now() > deadline {
-			return fmt.Errorf("%d tasks that ran when it was killed still do so %v after its start", left, recoversWithin)
+			return fmt.Errorf("%d tasks that ran when it was killed are not final %v after its start", left, recoversWithin)
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
 			return err
@@ -233,27 +229,40 @@ func (l *loop) recover(ctx context.Context, f history.Fault, running map[int64]i
 	}
 }
 
-// running gives the tasks that run as the database has it, with their epochs. No connection stays open: one that did would keep
-// alive what the next start has to recover.
-func (l *loop) running(ctx context.Context) (epochs map[int64]int64, err error) {
+// running lists the tasks that run, as the database has it.
+func (l *loop) running(ctx context.Context) ([]int64, error) {
+	return l.tasks(ctx, "SELECT id FROM tasks WHERE state=3")
+}
+
+// open counts those of some tasks that are not final.
+func (l *loop) open(ctx context.Context, tasks []int64) (int, error) {
+	list := make([]string, len(tasks))
+	for i, id := range tasks {
+		list[i] = strconv.FormatInt(id, 10)
+	}
+	left, err := l.tasks(ctx, "SELECT id FROM tasks WHERE id IN ("+strings.Join(list, ",")+") AND state IN (1,2,3)")
+	return len(left), err
+}
+
+// tasks reads the ids of tasks. No connection stays open: one that did would keep alive what the next start has to recover.
+func (l *loop) tasks(ctx context.Context, query string) (ids []int64, err error) {
 	file := url.URL{Scheme: "file", Path: l.database(), RawQuery: "mode=ro&_pragma=busy_timeout(10000)"}
 	db, err := sql.Open("sqlite", file.String())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	rows, err := db.QueryContext(ctx, "SELECT t.id,t.epoch FROM claims c JOIN tasks t ON t.holder=c.id WHERE t.state=3")
+	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("read what runs: %w", err)
+		return nil, fmt.Errorf("read tasks: %w", err)
 	}
 	defer rows.Close()
-	epochs = map[int64]int64{}
 	for rows.Next() {
-		var id, epoch int64
-		if err := rows.Scan(&id, &epoch); err != nil {
-			return nil, fmt.Errorf("read what runs: %w", err)
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("read tasks: %w", err)
 		}
-		epochs[id] = epoch
+		ids = append(ids, id)
 	}
-	return epochs, rows.Err()
+	return ids, rows.Err()
 }
