@@ -111,11 +111,14 @@ func (t trouble) act(ctx context.Context, a *act) error {
 }
 
 // crosses notes what hurting a link can do to the history: a worker that does not reach the database may act late, as may one
-// whose calls reach the sink late.
+// whose calls reach the sink late. It is the trouble of the process of ours at its beginning: a server that one process does not
+// reach is there for all others.
 func (a *act) crosses(l *network.Link) {
+	from := a.c.Unit(l.From)
+	ours := from != nil && from.Role.Ours()
 	for _, u := range a.c.Units() {
 		switch {
-		case u.Name == l.To:
+		case u.Name == l.To && !ours:
 			a.part(u.Role)
 		case u.Name == l.From && u.Role == cluster.Worker:
 			a.Fault.Workers = append(a.Fault.Workers, u.Name)
@@ -126,8 +129,5 @@ func (a *act) crosses(l *network.Link) {
 	}
 	if l.To == "mariadb" {
 		a.Fault.Skew = max(a.Fault.Skew, crowd)
-	}
-	if l.To == "sink" {
-		a.part(cluster.Sink)
 	}
 }

@@ -114,7 +114,7 @@ func (c *checker) refusedItem(o *Op, tag string) bool {
 	return i < len(o.Items) && (o.Items[i].Task == 0 || o.Items[i].Kept)
 }
 
-// answers checks that calls fail near faults only.
+// answers checks that calls fail near faults only, and are refused only where a client had to expect it.
 func (c *checker) answers() {
 	for i := range c.h.Ops {
 		o := &c.h.Ops[i]
@@ -123,13 +123,12 @@ func (c *checker) answers() {
 				c.violate(RuleAnswer, o.Task, "op %d (%s) was answered 500 %s", o.N, o.Kind, t.Code)
 				continue
 			}
-			if c.faults.part(span{t.Sent, t.Over}, PartAPI, PartDatabase, PartDisk) == nil {
+			during := span{t.Sent, t.Over}
+			if c.faults.part(during, answersAgain, PartAPI, PartDatabase, PartDisk) == nil && c.faults.holds(during) == nil {
 				c.violate(RuleAnswer, o.Task, "op %d (%s) failed without a fault that explains it, %v–%v: %d %s %s", o.N, o.Kind, short(t.Sent), short(t.Over), t.Status, t.Code, t.Err)
 			}
 		}
-		if o.Kind == OpRead && !o.Done() && len(o.Failed) == 0 {
-			c.violate(RuleAnswer, o.Task, "op %d (read) was answered %d %s", o.N, o.Status, o.Code)
-		}
+		c.refusals(o)
 	}
 }
 

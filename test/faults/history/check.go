@@ -19,7 +19,8 @@ func Check(h *History) *Report {
 	} {
 		rules()
 	}
-	c.report.Error = c.clock.largest
+	c.report.Error, c.report.After = c.clock.largest, c.faults.after
+	c.report.Reach = c.faults.reach(h.Clock.Database[len(h.Clock.Database)-1].At)
 	return c.report
 }
 

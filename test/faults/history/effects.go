@@ -93,7 +93,7 @@ func (c *checker) byPolicy(r *Row, a *Attempt) bool {
 	want := c.wants[r.Tag]
 	switch a.Outcome {
 	case "failed":
-		return e.Status >= 400 || e.Status == 202 && want != nil && want.Plan.Fail != 0
+		return e.Status >= 400 && e.Status != 409 || e.Status == 202 && want != nil && want.Plan.Fail != 0
 	case "timed_out":
 		return want != nil && want.TimeoutMs > 0 && want.Plan.Hold >= time.Duration(want.TimeoutMs)*time.Millisecond
 	case "cancelled":
@@ -102,19 +102,15 @@ func (c *checker) byPolicy(r *Row, a *Attempt) bool {
 	return false
 }
 
-// faultOf finds the fault that explains why an attempt did not end by itself: one that touched its worker while it ran, or the
-// way to the sink, or, for one that was taken over, the way of its completion.
+// faultOf finds the fault that explains why an attempt did not end by itself: one that touched its worker while it ran (its own way to
+// the sink is part of it), or, for one that was taken over, the way of its completion.
 func (c *checker) faultOf(a *Attempt) *Fault {
 	ran := c.ran(a)
-	if f := c.faults.worker(a.Worker, ran, false); f != nil {
+	if f := c.faults.worker(a.Worker, ran); f != nil {
 		return f
 	}
-	switch a.Outcome {
-	case "failed", "timed_out":
-		if e := c.effectOf(a.Task, a.Epoch); e != nil && e.Status == 202 {
-			return c.faults.part(ran, PartAPI, PartDatabase, PartSink)
-		}
-		return c.faults.part(ran, PartSink)
+	if e := c.effectOf(a.Task, a.Epoch); e != nil && e.Status == 202 && (a.Outcome == "failed" || a.Outcome == "timed_out") {
+		return c.faults.part(ran, oneTry, PartAPI, PartDatabase)
 	}
 	return nil
 }
@@ -131,31 +127,37 @@ func (c *checker) duplicates() {
 		if r == nil || len(list) < 2 {
 			continue
 		}
+		asked := map[int]bool{} // epochs that an explicit retry explains
 		for i, e := range list[1:] {
 			was := list[i]
 			if e.Epoch == was.Epoch {
 				continue // effects has said so
 			}
-			c.duplicate(r, min(was.Epoch, e.Epoch), max(was.Epoch, e.Epoch))
+			c.duplicate(r, min(was.Epoch, e.Epoch), max(was.Epoch, e.Epoch), asked)
 		}
 	}
 }
 
-func (c *checker) duplicate(r *Row, epoch, later int) {
+// duplicate explains one. Each explicit retry explains one epoch.
+func (c *checker) duplicate(r *Row, epoch, later int, asked map[int]bool) {
 	d := Duplicate{Task: r.ID, Epoch: epoch, Later: later, By: ByNothing}
 	a := c.attemptOf(r.ID, epoch)
+	again := asked[epoch] || len(asked) < c.reopened[r.ID]
 	switch {
 	case a == nil:
 	case c.byPolicy(r, a):
 		d.By = ByPolicy
-	case (a.Outcome == "succeeded" || a.Outcome == "cancelled") && c.reopened[r.ID] > 0:
+	case (a.Outcome == "succeeded" || a.Outcome == "cancelled") && again:
 		d.By = ByRetry
 	default:
 		if f := c.faultOf(a); f != nil {
 			d.By, d.Fault = ByFault, f.N
-		} else if c.reopened[r.ID] > 0 {
+		} else if again {
 			d.By = ByRetry
 		}
+	}
+	if d.By == ByRetry {
+		asked[epoch] = true
 	}
 	if d.By == ByNothing {
 		c.violate(RuleDuplicate, r.ID, "its effect of epoch %d came again in epoch %d, which nothing explains", epoch, later)

@@ -34,6 +34,7 @@ type Row struct {
 	CancelAt               int64
 	HTTPStatus             int
 	UniqueKey, UniqueScope string
+	LimitKey               string
 	Schedule               int64 // that made it; 0: none
 	Slot                   int64 // with Schedule: the fire time
 	HasResult              bool
@@ -94,6 +95,7 @@ type UniqueHeld struct {
 type Limit struct {
 	Key          string // "q:" and the queue, "k:" and the key
 	Queue        string // with a queue's limit
+	LimitKey     string // with a limit key's
 	Max, Running int
 }
 

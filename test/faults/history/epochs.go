@@ -90,10 +90,18 @@ func (c *checker) budget(r *Row, list []*Attempt) {
 func (c *checker) results() {
 	for i := range c.h.End.Tasks {
 		r := &c.h.End.Tasks[i]
-		if !r.HasResult || r.State != "succeeded" || r.ResultCall == 0 {
+		if r.State != "succeeded" {
 			continue
 		}
 		e := c.effectOf(r.ID, r.Epoch)
+		if e != nil && (e.Status == 200 || e.Status == 202) && (!r.HasResult || r.ResultCall == 0) {
+			// The sink answers with the number of the call, and completes with it.
+			c.violate(RuleDouble, r.ID, "succeeded in epoch %d by call %d, and its result names none", r.Epoch, e.Call)
+			continue
+		}
+		if !r.HasResult || r.ResultCall == 0 {
+			continue
+		}
 		if r.ResultEpoch != r.Epoch {
 			c.violate(RuleDouble, r.ID, "succeeded in epoch %d with the result of epoch %d", r.Epoch, r.ResultEpoch)
 		} else if e != nil && e.Call != r.ResultCall {

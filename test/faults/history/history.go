@@ -10,7 +10,9 @@ type History struct {
 	Processes []Process
 	Clock     Clock
 	End       End
-	Fenced    bool // the sink refused stale epochs (409); else it only noted them
+	Fenced    bool          // the sink refused stale epochs (409); else it only noted them
+	Beat      time.Duration // how often workers say that they live (liveness.beat); 0: its default
+	Limited   int           // limits that were made: so many must stand in End.Limits
 }
 
 // Process is one start of a process of Taskweir. A worker registers anew when it was fenced, so that one start may have several
@@ -84,6 +86,7 @@ type Want struct {
 	Kind        string // http, callback
 	Queue       string
 	Priority    string // high, normal, low
+	LimitKey    string // empty: none
 	Plan        Plan
 	DelayMs     int64   // 0: at once
 	TimeoutMs   int64   // 0: the default

@@ -73,7 +73,7 @@ func (c *checker) behind(r *Row, e *Effect, end span, why string) bool {
 	ms, worker, ok := c.claimed(r, e.Epoch)
 	var f *Fault
 	if ok {
-		f = c.faults.worker(worker, span{c.clock.of(ms).lo, e.Began}, true)
+		f = c.faults.late(worker, span{c.clock.of(ms).lo, e.Began})
 	}
 	if f == nil {
 		c.violate(RuleLate, r.ID, "its effect of epoch %d began %v after %s, and no fault had stopped, cut off or delayed its worker", e.Epoch, short(e.Began-end.hi), why)

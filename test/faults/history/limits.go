@@ -5,16 +5,25 @@ import (
 	"time"
 )
 
-// limits checks that nobody holds a place in the end, and that the sink never saw more of a limited queue at once than may run.
+// limits checks that every limit is there, that nobody holds a place of it in the end, and that the sink never saw more of its tasks at
+// once than may run.
 func (c *checker) limits() {
+	if len(c.h.End.Limits) < c.h.Limited {
+		c.violate(RuleLimit, 0, "%d limits were made, and %d are there in the end", c.h.Limited, len(c.h.End.Limits))
+	}
 	for _, l := range c.h.End.Limits {
 		if l.Running != 0 {
 			c.violate(RuleLimit, 0, "limit %s still counts %d as running", l.Key, l.Running)
 		}
-		if l.Queue != "" && l.Max > 0 {
+		if l.Max > 0 {
 			c.atOnce(l)
 		}
 	}
+}
+
+// holds reports whether the limit is one of the task's.
+func (l *Limit) holds(r *Row) bool {
+	return l.Queue != "" && l.Queue == r.Queue || l.LimitKey != "" && l.LimitKey == r.LimitKey
 }
 
 // step is the begin or the end of a call.
@@ -32,7 +41,7 @@ func (c *checker) atOnce(l Limit) {
 	for i := range c.h.Effects {
 		e := &c.h.Effects[i]
 		r := c.rows[e.Task]
-		if r == nil || r.Queue != l.Queue || e.Stale || e.Cancelled {
+		if r == nil || !l.holds(r) || e.Stale || e.Cancelled {
 			continue
 		}
 		end := e.Ended
@@ -54,7 +63,7 @@ func (c *checker) atOnce(l Limit) {
 	running := 0
 	for _, s := range steps {
 		if running += s.by; running > l.Max && s.by > 0 {
-			c.violate(RuleLimit, s.e.Task, "ran in queue %s at %v as number %d; %d may run at once", l.Queue, short(s.at), running, l.Max)
+			c.violate(RuleLimit, s.e.Task, "ran under limit %s at %v as number %d; %d may run at once", l.Key, short(s.at), running, l.Max)
 		}
 	}
 }

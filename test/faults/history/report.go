@@ -44,8 +44,12 @@ type Report struct {
 	Late         int // effects of an epoch after a later one was claimed, or after a confirmed cancel; each explained by a fault
 	Unsure       int // effects that may be Late, within the error of the clocks
 	Refused      int // of Late: the sink refused them
-	ByKind       []KindCount
-	Error        time.Duration // the largest error of the clocks that was used
+	// After counts explanations by a fault that was over already, within the time that its worker or API needs to find back.
+	After int
+	// Reach is the part of the run in which a fault could explain what a worker did: 1 would explain everything.
+	Reach  float64
+	ByKind []KindCount
+	Error  time.Duration // the largest error of the clocks that was used
 }
 
 // KindCount is a line of the table: what a kind of fault did.
