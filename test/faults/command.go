@@ -18,7 +18,13 @@ import (
 	"github.com/taskweir/taskweir/test/faults/run"
 )
 
-var errBroken = errors.New("something is wrong")
+var (
+	errBroken  = errors.New("something is wrong")
+	errTooLong = errors.New("one pass through the catalogue took longer than it may")
+)
+
+// shortWithin is how long a short run may take; it takes half of that.
+const shortWithin = 8 * time.Minute
 
 // settings are the command's flags.
 type settings struct {
@@ -49,12 +55,12 @@ func parse(args []string, out io.Writer) (*settings, error) {
 	f.StringVar(&s.only, "only", "", "only kinds of fault whose name matches this regular expression")
 	f.StringVar(&s.runs, "runs", "", "only these runs: cluster, standalone, disk, mixed; empty: all, but in a short run not mixed")
 	f.StringVar(&s.pace, "pace", "", "default or fast for all; empty: fast, and one phase of four of a long run default")
-	f.StringVar(&s.race, "race", "", "all, some or none of the processes are built with -race; empty: none, and two phases of four of a long run some")
+	f.StringVar(&s.race, "race", "", "all, some or none of the processes are built with -race; empty: some in half of the phases")
 	f.Float64Var(&s.rate, "rate", 50, "tasks submitted each second")
-	f.IntVar(&s.heavy, "heavy", 0, "heavy faults of a round at the most; 0: 9 in a short run, 2 or 3 in a long one")
-	f.IntVar(&s.cheap, "cheap", 0, "cheap faults of a round; 0: as many as a pass needs, 6 in a long run")
+	f.IntVar(&s.heavy, "heavy", 0, "heavy faults of a round; 0: 9 in a short run, 3 in a long one")
+	f.IntVar(&s.cheap, "cheap", 0, "cheap faults of a round; 0: as many as a pass needs, 12 in a long run")
 	f.BoolVar(&s.print, "print", false, "print the plan of the first pass and end")
-	f.BoolVar(&s.write, "write", false, "write the tables into README.md and docs/faults.md")
+	f.BoolVar(&s.write, "write", false, "write the tables of a whole run in which nothing was wrong into README.md and docs/faults.md")
 	f.StringVar(&s.evidence, "evidence", filepath.Join(os.TempDir(), "taskweir-faults"), "folder for logs and history when something is wrong")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -110,6 +116,11 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer b.remove()
+	if !s.isLong() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, shortWithin, errTooLong)
+		defer cancel()
+	}
 	outcomes, err := s.everything(ctx, b, w, named, &lockedWriter{w: out})
 	if err != nil {
 		return err

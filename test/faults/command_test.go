@@ -9,6 +9,7 @@ import (
 
 	"github.com/taskweir/taskweir/test/faults/faults"
 	"github.com/taskweir/taskweir/test/faults/history"
+	"github.com/taskweir/taskweir/test/faults/report"
 	"github.com/taskweir/taskweir/test/faults/run"
 )
 
@@ -44,7 +45,7 @@ func turnOf(t *testing.T, n int, args ...string) []phase {
 
 func TestShortRunIsOnePassAndTheClocks(t *testing.T) {
 	list := turnOf(t, 0)
-	if len(list) != 2 || list[0].clocks || !list[1].clocks || list[0].pace != faults.Fast || list[0].race != "none" {
+	if len(list) != 2 || list[0].clocks || !list[1].clocks || list[0].pace != faults.Fast || list[0].race != "none" || list[1].race != "some" {
 		t.Errorf("%+v", list)
 	}
 	if list := turnOf(t, 0, "-only", "^clock"); len(list) != 1 || !list[0].clocks {
@@ -92,6 +93,46 @@ func TestPrintedPlanIsThatOfTheSeed(t *testing.T) {
 	}
 	if !strings.Contains(first, "seed 3\n") || !strings.Contains(first, "clock jump of all") || !strings.Contains(first, "SIGKILL worker") {
 		t.Error(first)
+	}
+}
+
+func TestTablesOfABrokenOrPartialRunAreNotPublished(t *testing.T) {
+	lines := []report.Line{{Name: "a", Times: 7}, {Name: "b", Times: 3}}
+	for _, c := range []struct {
+		args   []string
+		broken int
+		fit    bool
+	}{
+		{[]string{"-for", "1h", "-count", "10"}, 0, true},
+		{[]string{"-for", "1h", "-count", "10"}, 1, false},
+		{[]string{"-for", "1h", "-count", "11"}, 0, false},
+		{[]string{"-for", "1h", "-only", "a"}, 0, false},
+		{[]string{"-for", "1h", "-runs", "cluster"}, 0, false},
+		{nil, 0, false},
+	} {
+		s, err := parse(c.args, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if why := s.unfit(lines, c.broken); (why == "") != c.fit {
+			t.Errorf("%v, %d broken: %q", c.args, c.broken, why)
+		}
+	}
+}
+
+func TestNotesSayWhatTheTableIsOf(t *testing.T) {
+	s, err := parse([]string{"-for", "1h", "-seed", "7"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := []faults.Kind{{Name: "a", Group: "A"}, {Name: "never", Group: "A"}}
+	outcomes := []*run.Outcome{{Pace: faults.Default, Results: []*faults.Result{
+		{Injection: faults.Injection{Kind: "a"}, Group: "A", Times: 3, Recovered: 14 * time.Second}}}}
+	notes := s.notes(kinds, linesOf(kinds, outcomes), outcomes)
+	for _, want := range []string{"Seed 7, commit ", ": 3 faults in 1 runs", "At the default pace (dead after 12s): 3 faults, time to recover 14.0 / 14.0 s.", "opportunity: never."} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("no %q in %s", want, notes)
+		}
 	}
 }
 

@@ -46,8 +46,9 @@ func (s *settings) wanted() ([]string, error) {
 // failure where CI=true.
 func (s *settings) others(ctx context.Context, named []string, programs testkit.Programs, out io.Writer) (outcomes []*run.Outcome, err error) {
 	kills, rounds, replaced := 12, 1, 6
-	if s.isLong() {
-		kills, rounds, replaced = 200, 10, 40
+	if s.isLong() { // about a fifth of half an hour, and of what is longer
+		times := max(1, int(s.long/(30*time.Minute)))
+		kills, rounds, replaced = 40*times, 2*times, 10*times
 	}
 	runs := map[string]func() ([]*run.Outcome, error){
 		runStandalone: func() ([]*run.Outcome, error) {

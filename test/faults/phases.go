@@ -49,18 +49,20 @@ type phase struct {
 // clocksFor is how long clocks are moved about in one turn of a long run.
 const clocksFor = 90 * time.Second
 
-// turn makes the phases of turn number n, from 0. A short run has one turn of two phases: the catalogue, and the clocks. A turn of a long run
-// hurts the cluster at the fast pace, at the defaults, and again at the fast pace with the race detector, and then moves clocks.
+// turn makes the phases of turn number n, from 0. A short run has one turn of two phases: the catalogue, and the clocks with the race
+// detector. A turn of a long run hurts the cluster at the fast pace, at the defaults, and again at the fast pace with the race detector, and
+// then moves clocks. Its rounds have as many heavy faults as they may, so that a phase of five minutes at the fast pace has the whole catalogue.
 func (s *settings) turn(w wishes, n int) []phase {
 	fast := phase{pace: faults.Fast, race: "none", heavy: 9, most: s.phase}
 	patient, raced, clocks := fast, fast, fast
 	if s.isLong() {
 		fast.heavy, raced.heavy, raced.race = 3, 3, "some"
 	}
-	patient.pace, patient.heavy, patient.race = faults.Default, 2, "some"
+	patient.pace, patient.heavy, patient.race = faults.Default, 3, "some"
 	clocks.clocks, clocks.heavy, clocks.most = true, 1, min(clocksFor, s.phase)
 	all := []phase{fast, patient, raced, clocks}
 	if !s.isLong() {
+		clocks.race = "some"
 		all = []phase{fast, clocks}
 	}
 	all = slices.DeleteFunc(all, func(p phase) bool { return p.clocks && len(w.clocks) == 0 || !p.clocks && len(w.common) == 0 })
@@ -82,26 +84,33 @@ func (s *settings) fill(p *phase, w wishes, n int) {
 	if s.race != "" {
 		p.race = s.race
 	}
-	o := plan.Options{Seed: p.seed, Shape: cluster.Standard(), Kinds: w.common, Pace: p.pace, Heavy: p.heavy, Cheap: s.cheap, Full: !s.isLong()}
+	o := plan.Options{Seed: p.seed, Shape: cluster.Standard(), Kinds: w.common, Pace: p.pace, Heavy: p.heavy, Cheap: s.cheap, Full: true}
 	if p.clocks {
 		o.Kinds = w.clocks
 	} else if s.heavy > 0 {
 		o.Heavy = s.heavy
 	}
 	if o.Cheap == 0 && s.isLong() {
-		o.Cheap = 6
+		o.Cheap = 12
 	}
 	p.plan = plan.New(o)
 }
+
+// forCluster is how much of a long run is the standard cluster's: what the other runs take of it is at the most a fifth, as far as is known
+// beforehand.
+func (s *settings) forCluster() time.Duration { return s.long * 4 / 5 }
 
 // phases runs one phase after another until it is enough. next is told of each before it begins.
 func (s *settings) phases(ctx context.Context, b *builds, w wishes, out io.Writer, next func(phase)) (outcomes []*run.Outcome, err error) {
 	began, total := time.Now(), 0
 	over := func(more int) bool {
-		return (s.count == 0 || total+more >= s.count) && (s.long == 0 || time.Since(began) >= s.long)
+		return (s.count == 0 || total+more >= s.count) && (s.long == 0 || time.Since(began) >= s.forCluster())
 	}
 	for n := 0; n == 0 || s.isLong() && !over(0); n++ {
 		for _, p := range s.turn(w, n) {
+			if context.Cause(ctx) == errTooLong {
+				break
+			}
 			if s.isLong() && over(0) && ctx.Err() == nil {
 				break
 			}

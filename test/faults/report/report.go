@@ -75,11 +75,11 @@ func Table(lines []Line, lost, double int) string {
 }
 
 func (l Line) row() string {
-	return fmt.Sprintf("| %s | %s | %s | %d | %d | %d | %d | %s |\n", l.Name, thousands(l.Times), thousands(l.InFlight), l.Lost, l.Double, l.Duplicates, l.Late, l.recovered())
+	return fmt.Sprintf("| %s | %s | %s | %d | %d | %d | %d | %s |\n", l.Name, thousands(l.Times), thousands(l.InFlight), l.Lost, l.Double, l.Duplicates, l.Late, l.Recovery())
 }
 
-// recovered is median and longest; a dash where nothing was measured.
-func (l Line) recovered() string {
+// Recovery is the median and the longest time to recover; a dash where nothing was measured.
+func (l Line) Recovery() string {
 	if len(l.Recovered) == 0 {
 		return "–"
 	}
