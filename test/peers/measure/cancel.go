@@ -37,16 +37,31 @@ func (r *round) cancels(ctx context.Context) error {
 			return err
 		}
 	}
-	var took []float64
-	for i, at := range asked {
-		if ended, ok := s.endOf(s.from + int64(i)); ok {
-			took = append(took, ms(ended-at))
-		}
-	}
+	took, deaf := r.cancelTimes(s, asked)
 	r.res.quantiles(Cancel, took)
+	r.res.add(Cancel+NeverEnded, "tasks", float64(deaf))
 	want := r.submitted(s)
-	r.res.Fates = append(r.res.Fates, Fate{Measure: Cancel, Submitted: want, Lost: want - s.cancelled.Load(), Doubled: s.extra.Load()})
+	r.res.Fates = append(r.res.Fates, Fate{Measure: Cancel, Submitted: want, Lost: want - s.handled.Load(), Doubled: s.extra.Load(), Deaf: deaf})
 	return nil
+}
+
+// cancelTimes are, in ms, how long the contexts of the tasks that started took to end. One that never did took as long as the
+// measure waited, at least.
+func (r *round) cancelTimes(s *section, asked []time.Duration) (took []float64, deaf int64) {
+	for i, at := range asked {
+		number := s.from + int64(i)
+		if _, started := s.startOf(number); !started {
+			continue // lost
+		}
+		ended, ok := s.endOf(number)
+		if !ok {
+			deaf++
+			took = append(took, ms(r.o.Patience))
+			continue
+		}
+		took = append(took, ms(ended-at))
+	}
+	return took, deaf
 }
 
 // cancelSome lets n tasks start and cancels each.

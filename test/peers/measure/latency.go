@@ -120,13 +120,13 @@ func (r *round) instant(ctx context.Context, name string, fill filler) error {
 			return err
 		}
 		left := time.Until(due)
-		fate, err := r.arrive(ctx, name, s, due)
-		if err != nil {
+		if err := r.arrive(ctx, name, s, due); err != nil { // what became of the tasks counts also where the figures do not
 			return err
 		}
+		late := r.lateness(s, func(int64) time.Time { return due })
 		if left > 300*time.Millisecond {
-			r.res.Fates = append(r.res.Fates, fate)
-			return r.instantFigures(name, s, due)
+			r.instantFigures(name, late)
+			return nil
 		}
 		ahead += 4 * time.Second
 	}
@@ -147,24 +147,27 @@ func (r *round) fillTime(name string) time.Duration {
 }
 
 // arrive waits until every task of the section has started, but not for ever: what has not started long after its time is
-// thrown away.
-func (r *round) arrive(ctx context.Context, name string, s *section, due time.Time) (Fate, error) {
+// thrown away. What became of them is the last fate.
+func (r *round) arrive(ctx context.Context, name string, s *section, due time.Time) error {
 	want := r.submitted(s)
 	for deadline := due.Add(r.o.Late); s.handled.Load() < want && time.Now().Before(deadline); {
 		if err := pause(ctx, time.Millisecond); err != nil {
-			return Fate{}, err
+			return err
 		}
 	}
-	fate := Fate{Measure: name, Submitted: want, Late: want - s.handled.Load()}
-	if fate.Late > 0 {
-		if err := r.discard(ctx); err != nil {
-			return fate, err
-		}
-	} else if err := r.sys.Await(ctx, want); err != nil {
-		return fate, fmt.Errorf("await: %w", err)
+	fate := Fate{Measure: name, Submitted: want}
+	var err error
+	if s.handled.Load() < want {
+		err = r.discard(ctx)
+	} else {
+		fate.Lost, _, err = r.recorded(ctx, want)
+	}
+	if err != nil {
+		return err
 	}
 	fate.Doubled, fate.Late = s.extra.Load(), want-s.handled.Load()
-	return fate, nil
+	r.res.Fates = append(r.res.Fates, fate)
+	return nil
 }
 
 // discard throws away what is left, so that it does not come in between later.
@@ -178,17 +181,16 @@ func (r *round) discard(ctx context.Context) error {
 	return r.work(ctx)
 }
 
-func (r *round) instantFigures(name string, s *section, due time.Time) error {
-	late := r.lateness(s, func(int64) time.Time { return due })
+// instantFigures takes sorted ms.
+func (r *round) instantFigures(name string, late []float64) {
 	if len(late) == 0 {
 		r.noInstant(name)
-		return nil
+		return
 	}
 	r.res.add(name+FirstLate, "ms", late[0])
 	r.res.add(name+P50Late, "ms", quantile(late, 0.50))
 	r.res.add(name+P99Late, "ms", quantile(late, 0.99))
 	r.res.add(name+LastLate, "ms", late[len(late)-1])
-	return nil
 }
 
 // lateness gives, sorted, how many ms after its due time each task started. One that has not started is as late as the measure
@@ -233,11 +235,9 @@ func (r *round) spread(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	fate, err := r.arrive(ctx, Spread, s, time.Now().Add(2*time.Second))
-	if err != nil {
+	if err := r.arrive(ctx, Spread, s, time.Now().Add(2*time.Second)); err != nil {
 		return err
 	}
-	r.res.Fates = append(r.res.Fates, fate)
 	late := r.lateness(s, func(number int64) time.Time { return due[number-s.from] })
 	r.res.quantiles(Spread, late)
 	return nil

@@ -2,7 +2,9 @@ package measure
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"runtime/debug"
 	"time"
 
@@ -33,6 +35,11 @@ func (r *round) memory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if before == nil || after == nil {
+		r.res.none(Memory, "MB")
+		r.res.none(Memory+MemoryGrown, "MB")
+		return nil
+	}
 	var all, grown float64
 	for name := range r.processes() {
 		all += after[name]
@@ -41,11 +48,14 @@ func (r *round) memory(ctx context.Context) error {
 	}
 	r.res.add(Memory, "MB", all)
 	r.res.add(Memory+MemoryGrown, "MB", grown)
-	r.res.Fates = append(r.res.Fates, Fate{Measure: Memory, Submitted: r.submitted(s), Early: s.extra.Load()})
+	if early := s.extra.Load(); early > 0 { // the others were never to run, so nothing is known of them
+		r.res.Fates = append(r.res.Fates, Fate{Measure: Memory, Early: early})
+	}
 	return nil
 }
 
-// resident is what each process has in RAM, in MB, when it has come to rest.
+// resident is what each process has in RAM, in MB, when it has come to rest; nil where this process may not know that of a server,
+// which another user owns.
 func (r *round) resident(ctx context.Context) (map[string]float64, error) {
 	if err := pause(ctx, 10*r.o.Settle); err != nil {
 		return nil, err
@@ -53,11 +63,15 @@ func (r *round) resident(ctx context.Context) (map[string]float64, error) {
 	debug.FreeOSMemory()
 	mb := map[string]float64{}
 	for name, pid := range r.processes() {
-		u, err := usage.Of(pid)
-		if err != nil {
-			return nil, fmt.Errorf("usage of %s: %w", name, err)
+		bytes, err := usage.Memory(pid)
+		if errors.Is(err, fs.ErrPermission) {
+			r.say("memory is not measured: %v", err)
+			return nil, nil
 		}
-		mb[name] = float64(u.Memory) / 1e6
+		if err != nil {
+			return nil, fmt.Errorf("memory of %s: %w", name, err)
+		}
+		mb[name] = float64(bytes) / 1e6
 	}
 	return mb, nil
 }

@@ -28,10 +28,16 @@ type Fate struct {
 	Doubled   int64  `json:"doubled"` // runs beyond the first
 	Early     int64  `json:"early"`   // started before their time
 	Late      int64  `json:"late"`    // not started in the time that the measure waits; thrown away
+	Deaf      int64  `json:"deaf"`    // cancelled while they ran, and their contexts did not end
 }
 
 // Bad reports whether a promise was broken that every queue makes.
-func (f Fate) Bad() bool { return f.Lost > 0 || f.Doubled > 0 }
+func (f Fate) Bad() bool { return f.Lost > 0 || f.Doubled > 0 || f.Deaf > 0 }
+
+// Plus adds up.
+func (f Fate) Plus(g Fate) Fate {
+	return Fate{f.Measure, f.Submitted + g.Submitted, f.Lost + g.Lost, f.Doubled + g.Doubled, f.Early + g.Early, f.Late + g.Late, f.Deaf + g.Deaf}
+}
 
 func (r *Result) add(name, unit string, v float64) {
 	r.Figures = append(r.Figures, Figure{Name: name, Unit: unit, Value: v})

@@ -61,14 +61,19 @@ func Round(ctx context.Context, a system.Adapter, spec Spec) (_ *Result, err err
 		if err := m.take(ctx); err != nil {
 			return r.res, fmt.Errorf("%s, %s: %w", a.Name, m.name, err)
 		}
-		if spec.Progress != nil {
-			fmt.Fprintf(spec.Progress, "  %s: %s, %.1f s\n", a.Name, m.name, time.Since(began).Seconds())
-		}
+		r.say("%s, %.1f s", m.name, time.Since(began).Seconds())
 		if err := pause(ctx, r.o.Settle); err != nil {
 			return r.res, err
 		}
 	}
 	return r.res, nil
+}
+
+// say tells how far the round is.
+func (r *round) say(format string, args ...any) {
+	if r.spec.Progress != nil {
+		fmt.Fprintf(r.spec.Progress, "  %s: %s\n", r.adapter.Name, fmt.Sprintf(format, args...))
+	}
 }
 
 // round is one round under way.
@@ -181,10 +186,14 @@ func (r *round) warm(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := r.fill(ctx, r.o.Warm, system.Noop, time.Time{}); err != nil {
+	tasks := r.o.Warm
+	if r.adapter.Tuned != "" {
+		tasks /= 10 // stock settings may take half a minute for all of them, and are shown by latencies only
+	}
+	if _, err := r.fill(ctx, tasks, system.Noop, time.Time{}); err != nil {
 		return err
 	}
-	if _, err := r.fillSingly(ctx, r.o.Warm, system.Noop, time.Time{}); err != nil {
+	if _, err := r.fillSingly(ctx, tasks, system.Noop, time.Time{}); err != nil {
 		return err
 	}
 	if _, err := r.finish(ctx, warmUp, s); err != nil {
@@ -218,22 +227,32 @@ func (r *round) finish(ctx context.Context, name string, s *section) (ended time
 		return 0, err
 	}
 	fate := Fate{Measure: name, Submitted: want, Lost: want - s.handled.Load()}
-	within, cancel := context.WithTimeout(ctx, r.o.Patience)
-	defer cancel()
-	err = r.sys.Await(within, want-fate.Lost)
-	ended = r.rec.now()
-	if err != nil && (ctx.Err() != nil || within.Err() == nil) {
-		return 0, fmt.Errorf("await: %w", err)
+	missing, ended, err := r.recorded(ctx, want-fate.Lost)
+	if err != nil {
+		return 0, err
 	}
-	switch n, err := r.sys.Completed(ctx); {
-	case err == nil:
-		fate.Lost = max(fate.Lost, want-n)
-	case !errors.Is(err, system.ErrNone):
-		return 0, fmt.Errorf("count completed: %w", err)
-	}
-	fate.Doubled = s.extra.Load()
+	fate.Lost, fate.Doubled = fate.Lost+missing, s.extra.Load()
 	r.res.Fates = append(r.res.Fates, fate)
 	return ended, nil
+}
+
+// recorded waits until n tasks of the section are on the system's record as ended, but not for ever. It gives how many are missing
+// there, and the instant at which the wait was over.
+func (r *round) recorded(ctx context.Context, n int64) (missing int64, ended time.Duration, err error) {
+	within, cancel := context.WithTimeout(ctx, r.o.Patience)
+	defer cancel()
+	err = r.sys.Await(within, n)
+	ended = r.rec.now()
+	if err != nil && (ctx.Err() != nil || within.Err() == nil) {
+		return 0, 0, fmt.Errorf("await: %w", err)
+	}
+	switch done, err := r.sys.Completed(ctx); {
+	case err == nil:
+		return max(0, n-done), ended, nil
+	case !errors.Is(err, system.ErrNone):
+		return 0, 0, fmt.Errorf("count completed: %w", err)
+	}
+	return 0, ended, nil
 }
 
 // handled waits until n tasks have started, or until none starts any more.
@@ -260,11 +279,11 @@ func (r *round) handled(ctx context.Context, s *section, n int64) error {
 func (r *round) cpu() (map[string]time.Duration, error) {
 	used := map[string]time.Duration{}
 	for name, pid := range r.processes() {
-		u, err := usage.Of(pid)
+		cpu, err := usage.CPU(pid)
 		if err != nil {
-			return nil, fmt.Errorf("usage of %s: %w", name, err)
+			return nil, fmt.Errorf("processor time of %s: %w", name, err)
 		}
-		used[name] = u.CPU
+		used[name] = cpu
 	}
 	return used, nil
 }

@@ -22,6 +22,9 @@ type fake struct {
 	noBulk, noRecord       bool
 	noCancel               bool
 	lose, double, hurry    int64 // every n-th task; 0: none
+	deaf                   int64 // every n-th task's context does not end by a cancel
+	rush                   bool  // delayed tasks start at once
+	slowBy                 time.Duration
 	mu                     sync.Mutex
 	held                   []system.Task
 	working                bool
@@ -48,12 +51,15 @@ func (f *fake) SubmitBulk(ctx context.Context, tasks []system.Task) error {
 	if f.noBulk {
 		return system.ErrNone
 	}
-	if err := pause(ctx, 5*time.Millisecond); err != nil {
+	if err := pause(ctx, 5*time.Millisecond+f.slowBy); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.bulks++
+	if !tasks[0].Due.IsZero() && len(tasks) > 1 {
+		f.slowBy = 0
+	}
 	for _, t := range tasks {
 		f.take(t)
 	}
@@ -82,6 +88,9 @@ func (f *fake) start(t system.Task) {
 		wait := time.Until(t.Due)
 		if f.hurry > 0 && t.Number%f.hurry == 0 {
 			wait -= 100 * time.Millisecond
+		}
+		if f.rush {
+			wait = 0
 		}
 		if pause(ctx, max(0, wait)) != nil {
 			return
@@ -141,6 +150,9 @@ func (f *fake) Cancel(_ context.Context, number int64) error {
 	f.mu.Unlock()
 	if cancel == nil {
 		return errors.New("unknown task")
+	}
+	if f.deaf > 0 && number%f.deaf == 0 {
+		return nil
 	}
 	cancel()
 	return nil
@@ -297,12 +309,12 @@ func TestTasksThatComeFarTooLateAreGivenUp(t *testing.T) {
 	f := &fake{lose: 4}
 	got := roundOf(t, f, func(s *Spec, a *system.Adapter) {
 		a.Tuned = "x"
-		s.Options.Late = 50 * time.Millisecond
+		s.Options.Late = 500 * time.Millisecond
 	})
 	if fate := got.fateOf(t, Spread); fate.Late != 10 || fate.Lost != 0 || f.resets == 0 {
 		t.Errorf("%+v after %d resets, want 10 late of 40", fate, f.resets)
 	}
-	if v, _ := got.figure(Spread + ", p99"); v < 50 {
+	if v, _ := got.figure(Spread + ", p99"); v < 500 {
 		t.Errorf("p99 late %v ms although a fourth never came", v)
 	}
 }
@@ -314,7 +326,97 @@ func TestMemoryIsMeasuredWithDelayedTasks(t *testing.T) {
 	if v, ok := got.figure(Memory); !ok || v < 1 {
 		t.Errorf("%v MB, %v", v, ok)
 	}
-	if n := got.fateOf(t, Memory).Submitted; n != 100 {
-		t.Errorf("%d delayed tasks", n)
+	for _, fate := range got.Fates {
+		if fate.Measure == Memory {
+			t.Errorf("tasks that were never to run have a fate: %+v", fate)
+		}
 	}
+}
+
+func TestDelayedTasksThatRunWhileMemoryIsMeasuredAreEarly(t *testing.T) {
+	t.Parallel()
+	got := roundOf(t, &fake{rush: true}, func(s *Spec, _ *system.Adapter) { s.Memory = true })
+	if fate := got.fateOf(t, Memory); fate.Early != 100 || fate.Submitted != 0 {
+		t.Errorf("%+v, want 100 early", fate)
+	}
+}
+
+func TestContextsThatDoNotEndCountAndAreNotLeftOut(t *testing.T) {
+	t.Parallel()
+	got := roundOf(t, &fake{deaf: 10, noRecord: true}, func(s *Spec, _ *system.Adapter) {
+		s.Only, s.Options.Patience = []string{"cancel"}, 1200*time.Millisecond
+	})
+	fate := got.fateOf(t, Cancel)
+	if fate.Deaf != 4 || fate.Lost != 0 || !fate.Bad() {
+		t.Errorf("%+v, want 4 deaf of 40", fate)
+	}
+	if v, _ := got.figure(Cancel + ", p99"); v != 1200 {
+		t.Errorf("p99 %v ms although a tenth never ended", v)
+	}
+	if v, _ := got.figure(Cancel + NeverEnded); v != 4 {
+		t.Errorf("%v never ended", v)
+	}
+}
+
+func TestATryThatCameTooLateStillCounts(t *testing.T) {
+	t.Parallel()
+	got := roundOf(t, &fake{noRecord: true, slowBy: 4 * time.Second}, func(s *Spec, a *system.Adapter) {
+		a.Tuned, s.Only, s.Options.Late = "x", []string{"instant"}, 3*time.Second
+	})
+	tries, submitted := 0, int64(0)
+	for _, fate := range got.Fates {
+		if fate.Measure == InstantBulk {
+			tries, submitted = tries+1, submitted+fate.Submitted
+		}
+	}
+	if tries != 2 || submitted != 80 {
+		t.Errorf("%d tasks in %d tries, want 80 in 2: %+v", submitted, tries, got.Fates)
+	}
+}
+
+func TestDelayedTasksWithoutARecordedEndAreLost(t *testing.T) {
+	t.Parallel()
+	f := &fake{}
+	f.ctx, f.end = context.WithCancel(context.Background())
+	f.cancels = map[int64]context.CancelFunc{}
+	a := system.Adapter{Name: "fake", Tuned: "x", Open: func(_ context.Context, _ map[string]string, _ string, h system.Handler) (system.System, error) {
+		f.handler = h
+		return &stuck{forgets{f}}, nil
+	}}
+	got, err := Round(t.Context(), a, Spec{Options: small(), Only: []string{"spread"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := got.fateOf(t, Spread).Lost; n != 3 {
+		t.Errorf("%d lost, want the 3 that are not on record", n)
+	}
+}
+
+// stuck waits for the record of tasks that are not on it.
+type stuck struct{ forgets }
+
+func (f *stuck) Await(ctx context.Context, n int64) error { return f.fake.Await(ctx, n+3) }
+
+func TestOneCallerLooksWhetherAGateIsOpen(t *testing.T) {
+	t.Parallel()
+	var looks atomic.Int64
+	var open atomic.Bool
+	g := gate{closed: func() bool {
+		looks.Add(1)
+		return !open.Load()
+	}}
+	var all sync.WaitGroup
+	for range 256 {
+		all.Go(func() {
+			if err := g.pass(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // it is the number of looks in some time that is asked for
+	if n := looks.Load(); n > 256+1+21 {
+		t.Errorf("%d looks by 256 callers in 100 ms", n)
+	}
+	open.Store(true)
+	all.Wait()
 }

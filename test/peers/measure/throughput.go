@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/taskweir/taskweir/test/peers/system"
@@ -26,6 +27,7 @@ const (
 	Cancel        = "cancel"
 	Memory        = "memory with 1,000,000 delayed"
 	MemoryGrown   = ": more than without"
+	NeverEnded    = ": contexts that never ended"
 )
 
 // room is how many tasks a section has room for whose number is bounded by time: far more than any system takes.
@@ -153,11 +155,10 @@ func (r *round) flow(ctx context.Context, name string, n int, submit func(ctx co
 		return err
 	}
 	began := r.rec.now()
+	g := gate{closed: func() bool { return r.submitted(s)-s.handled.Load() > ahead }}
 	_, err = callers(ctx, n, r.o.Steady, func(ctx context.Context, _ int) error {
-		for r.submitted(s)-s.handled.Load() > ahead {
-			if err := pause(ctx, time.Millisecond); err != nil {
-				return err
-			}
+		if err := g.pass(ctx); err != nil {
+			return err
 		}
 		return submit(ctx)
 	})
@@ -170,6 +171,28 @@ func (r *round) flow(ctx context.Context, name string, n int, submit func(ctx co
 	}
 	r.res.add(name, "tasks/s", perSecond(s.handled.Load(), ended-began))
 	return pause(ctx, r.o.Settle)
+}
+
+// gate holds callers back. Only one of them looks whether it is open again: many that wake up each millisecond would take the
+// processors from the system that is measured, and most from one that executes more slowly than it accepts.
+type gate struct {
+	closed func() bool
+	one    sync.Mutex
+}
+
+// pass returns when the gate is open.
+func (g *gate) pass(ctx context.Context) error {
+	if !g.closed() {
+		return nil
+	}
+	g.one.Lock()
+	defer g.one.Unlock()
+	for g.closed() {
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // callbacks drains tasks that call the receiver.

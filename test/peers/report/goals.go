@@ -12,6 +12,7 @@ type Goal struct {
 	What    string `json:"what"`
 	Goal    string `json:"goal"`
 	Got     string `json:"got"`     // ratio or value
+	ByRound string `json:"byRound"` // least … greatest, where both were measured in the same rounds
 	Against string `json:"against"` // what it was compared with
 	Reached bool   `json:"reached"`
 	Unknown bool   `json:"unknown,omitempty"` // something it needs was not measured
@@ -22,6 +23,7 @@ type best struct {
 	name  string
 	value float64
 	ok    bool
+	by    []float64 // rounds
 }
 
 // bestOf finds the peer with the highest, or lowest, median of some figures, each peer by its best way. The stock settings of a
@@ -35,7 +37,7 @@ func (r *Report) bestOf(lowest, durable bool, figures ...string) best {
 		for _, name := range figures {
 			v, ok := s.median(name)
 			if ok && (!b.ok || lowest && v < b.value || !lowest && v > b.value) {
-				b = best{s.Title, v, true}
+				b = best{s.Title, v, true, s.Figure(name).Values}
 			}
 		}
 	}
@@ -53,7 +55,8 @@ func (r *Report) judge() []Goal {
 	j.latencies()
 	j.instants()
 	t := us.total()
-	j.add(Goal{What: "accepted tasks lost or doubled, of all measures", Goal: "0", Got: fmt.Sprintf("%d of %s", t.Lost+t.Doubled, grouped(t.Submitted)), Reached: t.Lost+t.Doubled == 0})
+	bad := t.Lost + t.Late + t.Doubled
+	j.add(Goal{What: "accepted tasks lost, never started or doubled, of all measures", Goal: "0", Got: fmt.Sprintf("%d of %s", bad, grouped(t.Submitted)), Reached: bad == 0})
 	return j.goals
 }
 
@@ -71,14 +74,19 @@ func (j *judge) throughput() {
 	j.atLeast("steady, batches of 500", measure.SteadyBulk, 2.5, j.r.bestOf(false, true, measure.SteadyBulk, measure.Steady256, measure.Steady32))
 	j.atLeast("steady, single submits over HTTP, 256 clients", measure.SteadyHTTP, 0.35, j.own(measure.BareHTTP))
 	j.atLeast("HTTP callbacks", measure.Callbacks, 2, j.r.bestOf(false, false, measure.Callbacks))
-	j.atLeast("HTTP callbacks", measure.Callbacks, 0.6, j.own(measure.BareHTTP))
+	j.atLeast("HTTP callbacks", measure.Callbacks, 0.6, j.own(measure.BareHTTP, measure.BareHTTPFew))
 	j.atMostOf("CPU seconds of all processes per 1,000 drained", measure.DrainCPU, 0.4, j.lowestAsynq())
 }
 
-// own is a yardstick that was measured in Taskweir's own rounds.
-func (j *judge) own(name string) best {
-	v, ok := j.us.median(name)
-	return best{name, v, ok}
+// own is the highest of some yardsticks that were measured in Taskweir's own rounds.
+func (j *judge) own(names ...string) best {
+	var b best
+	for _, name := range names {
+		if v, ok := j.us.median(name); ok && (!b.ok || v > b.value) {
+			b = best{name, v, true, j.us.Figure(name).Values}
+		}
+	}
+	return b
 }
 
 // lowestAsynq is the asynq that needs the least processor time.
@@ -90,7 +98,7 @@ func (j *judge) lowestAsynq() best {
 			continue
 		}
 		if v, ok := s.median(measure.DrainCPU); ok && (!b.ok || v < b.value) {
-			b = best{s.Title, v, true}
+			b = best{s.Title, v, true, s.Figure(measure.DrainCPU).Values}
 		}
 	}
 	return b
@@ -139,26 +147,48 @@ func (j *judge) atMostOf(what, figure string, times float64, of best) {
 
 func (j *judge) ratio(g Goal, figure string, of best, ok func(ratio float64) bool) {
 	v, has := j.us.median(figure)
-	if !has || !of.ok || of.value == 0 {
+	if of.ok {
+		g.Against = fmt.Sprintf("%s: %s", of.name, number(of.value))
+	}
+	if !has || !of.ok || of.value <= 0 { // a peer that starts tasks early is late by less than nothing: that has no multiples
 		g.Unknown = true
 		j.add(g)
 		return
 	}
-	g.Got, g.Against = fmt.Sprintf("%.2f ×", v/of.value), fmt.Sprintf("%s: %s", of.name, number(of.value))
+	g.Got, g.ByRound = fmt.Sprintf("%.2f ×", v/of.value), byRound(j.us.Figure(figure).Values, of.by)
 	g.Reached = ok(v / of.value)
 	j.add(g)
+}
+
+// byRound is the least and the greatest ratio of two figures of the same round. A failed round leaves it open which belong together.
+func byRound(ours, theirs []float64) string {
+	if len(ours) != len(theirs) || len(ours) == 0 {
+		return ""
+	}
+	least, most := math.Inf(1), math.Inf(-1)
+	for i, v := range ours {
+		if theirs[i] <= 0 {
+			return ""
+		}
+		least, most = min(least, v/theirs[i]), max(most, v/theirs[i])
+	}
+	return fmt.Sprintf("%.2f … %.2f", least, most)
 }
 
 // atMost wants a figure to be at most a value in ms.
 func (j *judge) atMost(what, figure string, limit float64) {
 	g := Goal{What: what, Goal: fmt.Sprintf("≤ %s ms", number(limit))}
+	if math.IsNaN(limit) {
+		g.Goal = "of a drain that was not measured"
+	}
 	v, has := j.us.median(figure)
 	if !has || math.IsNaN(limit) {
 		g.Unknown = true
 		j.add(g)
 		return
 	}
-	g.Got, g.Reached = number(v)+" ms", v <= limit
+	f := j.us.Figure(figure)
+	g.Got, g.ByRound, g.Reached = number(v)+" ms", number(f.Min)+" … "+number(f.Max), v <= limit
 	j.add(g)
 }
 

@@ -17,14 +17,17 @@ func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
 	r.head(&b)
 	r.goals(&b)
-	b.WriteString("## Side by side\n\nMedians of the rounds; least and greatest value below each system. \"none\": the system has no such thing.\n\n")
+	b.WriteString("## Side by side\n\nMedians of the rounds; least and greatest value below each system. \"none\": the system has no such thing. " +
+		"\"≥\": the measure gave up waiting. Nothing works while submitting is measured; Taskweir's queue is paused for that, so that it publishes nothing to nsqd " +
+		"meanwhile, which steady work includes. Memory is measured once; that of a database counts its shared buffers, as far as they are filled.\n\n")
 	r.table(&b, r.tuned(), r.rows())
 	if stock := r.stock(); len(stock) > 0 {
-		b.WriteString("\n## With the systems' default settings\n\nThe columns above are tuned. These are the same systems as they come, in what those settings change.\n\n")
+		b.WriteString("\n## With the systems' default settings\n\nThe columns above are tuned. These are the same systems as they come, in what those settings change " +
+			"of latencies. Throughput with default settings is not measured, and GOGC=300 is set here too.\n\n")
 		r.table(&b, stock, latencyRows())
 	}
 	for _, s := range r.Systems {
-		s.details(&b)
+		s.details(&b, r)
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -33,9 +36,12 @@ func (r *Report) Markdown(w io.Writer) error {
 }
 
 func (r *Report) head(b *strings.Builder) {
-	fmt.Fprintf(b, "# Taskweir beside its peers\n\n%s, %s. %s, Taskweir %s. Medians of %d rounds, interleaved over the systems, in one run of %s. "+
-		"Producer, worker, callback receiver and all servers share the processors.\n\n", r.Date, r.Machine, r.Go, r.Commit, r.Rounds,
+	fmt.Fprintf(b, "# Taskweir beside its peers\n\n%s, %s. %s, Taskweir %s. %s of %d rounds, interleaved over the systems, in one run of %s. "+
+		"Producer, worker, callback receiver and all servers share the processors.\n\n", r.Date, r.Machine, r.Go, r.Commit, r.middle(), r.Rounds,
 		(time.Duration(r.Seconds) * time.Second).String())
+	if r.anew != "" {
+		fmt.Fprintf(b, "Written and judged anew from the figures of that run by Taskweir %s; nothing was measured for it.\n\n", r.anew)
+	}
 	b.WriteString("![Drain, steady work, callbacks and time to the start of all systems](peers.svg)\n\n")
 	if r.Sizes != measure.Full() {
 		b.WriteString("**Not the sizes of a full run: the names of the figures speak of those, and the figures mean little.**\n\n")
@@ -48,7 +54,7 @@ func (r *Report) goals(b *strings.Builder) {
 	}
 	b.WriteString("## Goals\n\nOf Taskweir on MariaDB, nsqd and Redis. Peers are task queues; bare NSQ is a transport and no peer. " +
 		"The best peer is the best by any of the ways in which a figure was measured. How soon a dead worker's tasks run elsewhere, speed with " +
-		"ten million finished tasks present and what idling costs are measured by other commands, see [README.md](README.md).\n\n| What | Goal | Measured | Against | Reached |\n|---|---|---:|---|---|\n")
+		"ten million finished tasks present and what idling costs are measured by other commands, see [README.md](README.md).\n\n| What | Goal | Measured | By round | Against | Reached |\n|---|---|---:|---|---|---|\n")
 	for _, g := range r.Goals {
 		reached := "**no**"
 		switch {
@@ -57,7 +63,7 @@ func (r *Report) goals(b *strings.Builder) {
 		case g.Reached:
 			reached = "yes"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", g.What, g.Goal, g.Got, g.Against, reached)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", g.What, g.Goal, g.Got, g.ByRound, g.Against, reached)
 	}
 	b.WriteString("\n")
 }
@@ -106,7 +112,7 @@ func (r *Report) table(b *strings.Builder, systems []*System, rows []string) {
 			if f != nil {
 				unit, some = f.Unit, some || !f.None
 			}
-			cells += " " + cell(f) + " |"
+			cells += " " + r.cell(f) + " |"
 		}
 		if some {
 			fmt.Fprintf(b, "| %s, %s |%s\n", name, unit, cells)
@@ -119,14 +125,45 @@ func (r *Report) table(b *strings.Builder, systems []*System, rows []string) {
 	b.WriteString("\n")
 }
 
-func cell(f *Figure) string {
+// middle is what Figure.Median is of so many rounds.
+func (r *Report) middle() string {
+	if r.Rounds == 2 {
+		return "Means"
+	}
+	return "Medians"
+}
+
+func (r *Report) cell(f *Figure) string {
 	switch {
 	case f == nil:
 		return ""
 	case f.None:
 		return "none"
 	}
-	return number(f.Median)
+	return r.value(f, f.Median)
+}
+
+// value marks one at which the measure gave up waiting.
+func (r *Report) value(f *Figure, v float64) string {
+	limit, waits := r.Sizes.Late, false
+	for _, name := range []string{measure.InstantBulk, measure.InstantSingle, measure.Spread, measure.Cancel} {
+		waits = waits || f.Unit == "ms" && strings.HasPrefix(f.Name, name)
+	}
+	if strings.HasPrefix(f.Name, measure.Cancel) {
+		limit = r.Sizes.Patience
+	}
+	if waits && limit > 0 && v >= float64(limit)/float64(time.Millisecond) {
+		return "≥ " + number(v)
+	}
+	return number(v)
+}
+
+// spread is the least and the greatest value, where there is more than one.
+func (r *Report) spread(f *Figure) string {
+	if f == nil || f.None || len(f.Values) < 2 {
+		return ""
+	}
+	return r.value(f, f.Min) + " … " + r.value(f, f.Max)
 }
 
 // fateCell shows only what is not zero.
@@ -135,7 +172,7 @@ func fateCell(t measure.Fate) string {
 	for _, p := range []struct {
 		name string
 		n    int64
-	}{{"lost", t.Lost}, {"doubled", t.Doubled}, {"early", t.Early}, {"late", t.Late}} {
+	}{{"lost", t.Lost}, {"doubled", t.Doubled}, {"early", t.Early}, {"late", t.Late}, {"not cancelled", t.Deaf}} {
 		if p.n > 0 {
 			parts = append(parts, grouped(p.n)+" "+p.name)
 		}
@@ -147,7 +184,7 @@ func fateCell(t measure.Fate) string {
 }
 
 // details is everything about one system.
-func (s *System) details(b *strings.Builder) {
+func (s *System) details(b *strings.Builder, r *Report) {
 	fmt.Fprintf(b, "\n## %s\n\nDurable: %s.\n", s.Title, cmp.Or(s.Durable, "nothing"))
 	for _, list := range []map[string]string{s.Versions, s.Modules} {
 		for _, name := range slices.Sorted(maps.Keys(list)) {
@@ -157,17 +194,21 @@ func (s *System) details(b *strings.Builder) {
 	for _, setting := range s.Settings {
 		fmt.Fprintf(b, "\n- %s: %s", setting.Name, setting.Value)
 	}
-	b.WriteString("\n\n| What | Median | Least … greatest |\n|---|---:|---|\n")
+	b.WriteString("\n\n| What | " + strings.TrimSuffix(r.middle(), "s") + " | Least … greatest |\n|---|---:|---|\n")
 	for _, f := range s.Figures {
 		if f.None {
 			fmt.Fprintf(b, "| %s | none | |\n", f.Name)
 			continue
 		}
-		fmt.Fprintf(b, "| %s | %s %s | %s … %s |\n", f.Name, number(f.Median), f.Unit, number(f.Min), number(f.Max))
+		rounds := r.spread(f)
+		if n := len(f.Values); n != r.Rounds {
+			rounds = strings.TrimSpace(fmt.Sprintf("%s (n = %d)", rounds, n))
+		}
+		fmt.Fprintf(b, "| %s | %s %s | %s |\n", f.Name, r.cell(f), f.Unit, rounds)
 	}
-	b.WriteString("\n| Tasks of | Submitted | Lost | Doubled | Early | Late |\n|---|---:|---:|---:|---:|---:|\n")
+	b.WriteString("\n| Tasks of | Submitted | Lost | Doubled | Early | Late | Not cancelled |\n|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, f := range s.Fates {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", f.Measure, grouped(f.Submitted), grouped(f.Lost), grouped(f.Doubled), grouped(f.Early), grouped(f.Late))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", f.Measure, grouped(f.Submitted), grouped(f.Lost), grouped(f.Doubled), grouped(f.Early), grouped(f.Late), grouped(f.Deaf))
 	}
 	for _, e := range s.Errors {
 		fmt.Fprintf(b, "\nA round failed: %s\n", e)

@@ -27,6 +27,8 @@ type Report struct {
 	Seconds int             `json:"seconds"` // the whole run
 	Systems []*System       `json:"systems"`
 	Goals   []Goal          `json:"goals"`
+
+	anew string // what judged it, when that was not the run itself
 }
 
 // System is everything that was measured of one system.
@@ -85,9 +87,7 @@ func (s *System) Add(r *measure.Result) {
 			s.Fates = append(s.Fates, got)
 			continue
 		}
-		f := &s.Fates[i]
-		f.Submitted, f.Lost, f.Doubled = f.Submitted+got.Submitted, f.Lost+got.Lost, f.Doubled+got.Doubled
-		f.Early, f.Late = f.Early+got.Early, f.Late+got.Late
+		s.Fates[i] = s.Fates[i].Plus(got)
 	}
 }
 
@@ -126,8 +126,7 @@ func (s *System) median(name string) (float64, bool) {
 func (s *System) total() measure.Fate {
 	var all measure.Fate
 	for _, f := range s.Fates {
-		all.Submitted, all.Lost, all.Doubled = all.Submitted+f.Submitted, all.Lost+f.Lost, all.Doubled+f.Doubled
-		all.Early, all.Late = all.Early+f.Early, all.Late+f.Late
+		all = all.Plus(f)
 	}
 	return all
 }
@@ -176,8 +175,8 @@ func (r *Report) Broken() error {
 		if !s.ours() {
 			continue
 		}
-		if t := s.total(); t.Lost > 0 || t.Doubled > 0 || t.Early > 0 || t.Late > 0 {
-			errs = append(errs, fmt.Errorf("%s: %w: %d lost, %d doubled, %d early, %d late", s.Name, errBroken, t.Lost, t.Doubled, t.Early, t.Late))
+		if t := s.total(); t.Bad() || t.Early > 0 || t.Late > 0 {
+			errs = append(errs, fmt.Errorf("%s: %w: %d lost, %d doubled, %d early, %d late, %d not cancelled", s.Name, errBroken, t.Lost, t.Doubled, t.Early, t.Late, t.Deaf))
 		}
 	}
 	return errors.Join(errs...)
@@ -212,5 +211,6 @@ func Read(file string) (*Report, error) {
 		return nil, fmt.Errorf("read report %s: %w", file, err)
 	}
 	r.Finish(time.Duration(r.Seconds) * time.Second)
+	r.anew = commit()
 	return &r, nil
 }

@@ -73,6 +73,55 @@ func TestGoalsAreJudgedAgainstTheBestPeer(t *testing.T) {
 	}
 }
 
+func TestRatiosStandBesideThoseOfEachRound(t *testing.T) {
+	r := two(t)
+	// 40/15, 30/10 and 35/12.
+	if g := goalOf(t, r, "drain of 50,000 no-op tasks", "≥ 3 ×"); g.ByRound != "2.67 … 3.00" {
+		t.Errorf("%+v", g)
+	}
+	if got := byRound([]float64{1, 2}, []float64{1}); got != "" {
+		t.Errorf("rounds that do not belong together give %q", got)
+	}
+}
+
+func TestCallbacksAreHeldAgainstTheFasterYardstick(t *testing.T) {
+	r := two(t)
+	r.System("taskweir").Add(&measure.Result{Figures: []measure.Figure{{Name: measure.BareHTTP, Value: 4000}, {Name: measure.BareHTTPFew, Value: 10_000}, {Name: measure.Callbacks, Value: 5000}}})
+	r.Finish(time.Minute)
+	if g := goalOf(t, r, "HTTP callbacks", "≥ 0.6 ×"); g.Reached || g.Got != "0.50 ×" || g.Against != measure.BareHTTPFew+": 10,000" {
+		t.Errorf("%+v", g)
+	}
+}
+
+func TestWhatCannotBeJudgedIsSaidInWords(t *testing.T) {
+	r := two(t)
+	r.System("river").Add(&measure.Result{Figures: []measure.Figure{{Name: measure.InstantBulk + measure.P99Late, Unit: "ms", Value: -3}}})
+	r.System("taskweir").Add(&measure.Result{Figures: []measure.Figure{{Name: measure.InstantBulk + measure.P99Late, Unit: "ms", Value: 5}}})
+	r.System("taskweir").Figure(measure.Drain).None = true
+	r.Finish(time.Minute)
+	var b bytes.Buffer
+	if err := r.Markdown(&b); err != nil || strings.Contains(b.String(), "NaN") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	if g := goalOf(t, r, measure.InstantBulk+": p99 late", "≤ 0.5 ×"); !g.Unknown || g.Reached {
+		t.Errorf("a multiple of less than nothing: %+v", g)
+	}
+}
+
+func TestWhereAMeasureGaveUpTheValueIsALeastOne(t *testing.T) {
+	r := two(t)
+	name := measure.InstantSingle + measure.LastLate
+	r.System("river").Add(&measure.Result{Figures: []measure.Figure{{Name: name, Unit: "ms", Value: 10_000}}, Fates: []measure.Fate{{Measure: measure.InstantSingle, Submitted: 100, Late: 7}}})
+	r.Finish(time.Minute)
+	if text := r.README(); !strings.Contains(text, "| ≥ 10,000 |") || !strings.Contains(text, "| tasks lost, never started or doubled | 0 | 7 |") {
+		t.Errorf("README:\n%s", text)
+	}
+	var b bytes.Buffer
+	if err := r.Markdown(&b); err != nil || !strings.Contains(b.String(), "| ≥ 10,000 ms | (n = 1) |") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
 func TestMediansAndFatesAreOfAllRounds(t *testing.T) {
 	s := two(t).System("taskweir")
 	if f := s.Figure(measure.Drain); f.Median != 35_000 || f.Min != 30_000 || f.Max != 40_000 {
@@ -118,7 +167,7 @@ func TestFilesAreWrittenAndMadeAgainFromTheJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := string(text)
-	if !strings.HasPrefix(got, "before\n"+beginMark) || !strings.HasSuffix(got, endMark+"\nafter\n") || strings.Contains(got, "old") || !strings.Contains(got, "| drain of 50,000, tasks/s | 35,000 | 10,000 |") {
+	if !strings.HasPrefix(got, "before\n"+beginMark) || !strings.HasSuffix(got, endMark+"\nafter\n") || strings.Contains(got, "old") || !strings.Contains(got, "| drain of 50,000, tasks/s | 35,000<br>30,000 … 40,000 | 10,000<br>9,000 … 11,000 |") {
 		t.Errorf("README:\n%s", got)
 	}
 	md, err := os.ReadFile(filepath.Join(root, "docs", "benchmarks", "peers.md"))
@@ -130,6 +179,10 @@ func TestFilesAreWrittenAndMadeAgainFromTheJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
+	if again.anew == "" {
+		t.Error("a report that was judged anew does not say so")
+	}
+	again.anew = ""
 	if err := again.Markdown(&b); err != nil || b.String() != string(md) {
 		t.Errorf("the text made from the JSON differs (%v):\n%s\n%s", err, b.String(), md)
 	}

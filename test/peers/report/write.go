@@ -89,18 +89,24 @@ func (r *Report) README() string {
 	for _, row := range readmeRows {
 		fmt.Fprintf(&b, "| %s |", row.label)
 		for _, s := range systems {
-			fmt.Fprintf(&b, " %s |", cell(s.Figure(row.figure)))
+			f := s.Figure(row.figure)
+			text := r.cell(f)
+			if spread := r.spread(f); spread != "" {
+				text += "<br>" + spread
+			}
+			fmt.Fprintf(&b, " %s |", text)
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("| lost or doubled tasks |")
+	b.WriteString("| tasks lost, never started or doubled |")
 	for _, s := range systems {
 		t := s.total()
-		fmt.Fprintf(&b, " %s |", grouped(t.Lost+t.Doubled))
+		fmt.Fprintf(&b, " %s |", grouped(t.Lost+t.Late+t.Doubled))
 	}
-	fmt.Fprintf(&b, "\n\n![Drain, steady work, callbacks and time to the start of all systems](docs/benchmarks/peers.svg)\n\n%s, %s, medians of %d interleaved rounds; clients, workers and servers share the processors. Goals reached: %d of %d. "+
+	fmt.Fprintf(&b, "\n\n![Drain, steady work, callbacks and time to the start of all systems](docs/benchmarks/peers.svg)\n\n%s, %s, %s of %d interleaved rounds with the least and the greatest; clients, workers and servers share the processors. \"≥\": the measure gave up waiting. "+
+		"Taskweir's own hourly tasks are paused meanwhile, and it is given 5 s to learn how long tasks run. Goals reached: %d of %d. "+
 		"Every figure with its spread, all settings and versions, and the goals that were not reached: [docs/benchmarks](docs/benchmarks/peers.md).\n",
-		r.Date, r.Machine, r.Rounds, len(r.Goals)-len(r.Short()), len(r.Goals))
+		r.Date, r.Machine, strings.ToLower(r.middle()), r.Rounds, len(r.Goals)-len(r.Short()), len(r.Goals))
 	return b.String()
 }
 

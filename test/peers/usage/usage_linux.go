@@ -13,31 +13,53 @@ import (
 
 const tick = time.Second / 100 // USER_HZ: fixed at 100 on every architecture that Go supports
 
-// Of is what a process and everything below it uses. A child that ends while the tree is read may be missing.
-func Of(pid int) (Usage, error) {
+// CPU is the processor time that a process and everything below it has used, user and kernel, with that of children that have
+// ended. A child that ends while the tree is read may be missing.
+func CPU(pid int) (time.Duration, error) {
+	var sum time.Duration
+	err := walk(pid, func(_ int, st stat) error {
+		sum += st.cpu
+		return nil
+	})
+	return sum, err
+}
+
+// Memory is what a process and everything below it has in RAM, in bytes; a page that several processes share counts once. The
+// kernel tells that of another user's process only to who may trace it: the error is fs.ErrPermission then.
+func Memory(pid int) (int64, error) {
+	var sum int64
+	err := walk(pid, func(one int, _ stat) error {
+		memory, err := memoryOf(one)
+		if err != nil && !gone(err) {
+			return err
+		}
+		sum += memory
+		return nil
+	})
+	return sum, err
+}
+
+// walk visits a process and everything below it.
+func walk(pid int, visit func(pid int, st stat) error) error {
 	all, err := processes()
 	if err != nil {
-		return Usage{}, err
+		return err
 	}
 	if _, ok := all[pid]; !ok {
-		return Usage{}, fmt.Errorf("read usage of process %d: %w", pid, fs.ErrNotExist)
+		return fmt.Errorf("read usage of process %d: %w", pid, fs.ErrNotExist)
 	}
 	below := map[int][]int{}
 	for child, st := range all {
 		below[st.parent] = append(below[st.parent], child)
 	}
-	var u Usage
 	for todo := []int{pid}; len(todo) > 0; {
 		one := todo[len(todo)-1]
 		todo = append(todo[:len(todo)-1], below[one]...)
-		memory, err := memoryOf(one)
-		if err != nil && !gone(err) {
-			return Usage{}, err
+		if err := visit(one, all[one]); err != nil {
+			return err
 		}
-		u.CPU += all[one].cpu
-		u.Memory += memory
 	}
-	return u, nil
+	return nil
 }
 
 // stat is what /proc/pid/stat says.

@@ -10,12 +10,9 @@ import (
 )
 
 func TestChildrenCountWithTheirParent(t *testing.T) {
-	before, err := Of(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if before.Memory < 1<<20 {
-		t.Errorf("%d bytes are resident", before.Memory)
+	before, memory := both(t, os.Getpid())
+	if memory < 1<<20 {
+		t.Errorf("%d bytes are resident", memory)
 	}
 	// The loop is done by a grandchild, which then goes on sleeping.
 	cmd := exec.Command("sh", "-c", "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo; exec sleep 60' & wait")
@@ -29,15 +26,27 @@ func TestChildrenCountWithTheirParent(t *testing.T) {
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := Of(cmd.Process.Pid)
-	if err != nil || tree.CPU < 50*time.Millisecond {
-		t.Errorf("the child's tree used %v (%v)", tree.CPU, err)
+	tree, _ := both(t, cmd.Process.Pid)
+	if tree < 50*time.Millisecond {
+		t.Errorf("the child's tree used %v", tree)
 	}
-	after, err := Of(os.Getpid())
-	if err != nil || after.CPU-before.CPU < tree.CPU || after.Memory <= before.Memory {
-		t.Errorf("this tree used %+v, before %+v, of it the child's %+v (%v)", after, before, tree, err)
+	after, more := both(t, os.Getpid())
+	if after-before < tree || more <= memory {
+		t.Errorf("this tree used %v and %d bytes, before %v and %d, of it the child's %v", after, more, before, memory, tree)
 	}
 	killTree(t, cmd)
+}
+
+func both(t *testing.T, pid int) (cpu time.Duration, memory int64) {
+	t.Helper()
+	var err error
+	if cpu, err = CPU(pid); err != nil {
+		t.Fatal(err)
+	}
+	if memory, err = Memory(pid); err != nil {
+		t.Fatal(err)
+	}
+	return cpu, memory
 }
 
 func killTree(t *testing.T, cmd *exec.Cmd) {
@@ -61,7 +70,10 @@ func TestAnEndedProcessIsAnError(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Of(cmd.Process.Pid); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := CPU(cmd.Process.Pid); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Memory(cmd.Process.Pid); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
