@@ -25,6 +25,12 @@ func (s *Store) NestForTest(ctx context.Context) error {
 // DropRunIDs throws away the block of ids that bells, claims and attempts get.
 func (s *Store) DropRunIDs() { s.runs.drop() }
 
+// ForgetPlans makes the next look ask again what the server would read for it.
+func (s *Store) ForgetPlans() {
+	s.fairPlan.last.Store(nil)
+	s.duePlan.last.Store(nil)
+}
+
 // LeaveOpen begins a transaction on SQLite's connection that nobody ends.
 func (s *Store) LeaveOpen() error { return s.writer.sql("BEGIN IMMEDIATE") }
 

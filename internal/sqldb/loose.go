@@ -11,30 +11,72 @@ import (
 )
 
 // What is due over all lanes and apps is asked by a GROUP BY that MySQL can answer by diving into the index once for each group.
-// Whether it does follows from its figures about the index, and those are renewed in the background, seconds after the
-// table has changed: when a backlog comes fast, or after a start, they tell of a small table, and the same statement reads an entry per
-// bell. So the plan is asked for first, and while it is the wrong one the dives are made one by one.
+// Whether it does is a matter of cost, and follows from its figures about the index. Those are renewed in the background, seconds
+// after the table has changed: when a backlog comes fast, or after a start, they tell of a small table, and the same statement reads
+// an entry per bell. So while the table is large the plan is asked for first, and where it is the wrong one the dives are made one by
+// one.
+//
+// The wrong plan is right where each group is small: a hundred apps with a few bells each are read in less time than a hundred
+// dives take. So how many entries it may read is weighed against the round trips that the dives would be.
 
 const (
-	looseFor  = time.Second // how long a plan is taken for known
-	stepsMost = 200         // pairs that are looked for one by one; of more than those reading everything is no worse
+	looseFor   = time.Second      // how long what was found is taken for known
+	manyFor    = 10 * time.Second // how long it is taken for known that there are too many pairs
+	fewBells   = 2_000            // bells that may always be read
+	stepsWorth = 100              // bells that are read in the time of a round trip
+	stepsMost  = 200              // pairs that are looked for one by one; of more than those reading everything is no worse
 )
 
-// loose is what is known of the plan of one statement.
-type loose struct{ last atomic.Pointer[loosePlan] }
-
-type loosePlan struct {
-	read time.Time // monotonic
-	ok   bool
+// loose is what is known of one grouped statement.
+type loose struct {
+	last  atomic.Pointer[loosePlan]
+	steps atomic.Int64 // how many dives one by one the last time were
 }
 
-// dives reports whether the server answers a grouped statement by dives.
-func (l *loose) dives(ctx context.Context, s *Store, query string) (bool, error) {
-	if last := l.last.Load(); last != nil && time.Since(last.read) < looseFor {
-		return last.ok, nil
+type loosePlan struct {
+	until time.Time // monotonic
+	whole bool
+}
+
+// whole reports whether the grouped statement is to be sent: the table is small enough to be read, or the server answers by dives.
+func (l *loose) whole(ctx context.Context, s *Store, query string) (bool, error) {
+	if last := l.last.Load(); last != nil && time.Now().Before(last.until) {
+		return last.whole, nil
 	}
-	ok := false
-	err := s.readEach(ctx, "EXPLAIN "+query, func(rows *sql.Rows) error {
+	whole, err := s.fewBells(ctx, fewBells)
+	if err == nil && !whole {
+		whole, err = s.dives(ctx, query)
+	}
+	if worth := l.steps.Load() * stepsWorth; err == nil && !whole && worth > fewBells {
+		whole, err = s.fewBells(ctx, worth)
+	}
+	if err == nil {
+		l.last.Store(&loosePlan{time.Now().Add(looseFor), whole})
+	}
+	return whole, err
+}
+
+// stepped notes how many dives one by one there were. When they were too many nobody tries them again for a while.
+func (l *loose) stepped(steps int, done bool) {
+	if l.steps.Store(int64(steps)); !done {
+		l.last.Store(&loosePlan{time.Now().Add(manyFor), true})
+	}
+}
+
+// fewBells reports whether there are at most so many bells. It reads no more than those.
+func (s *Store) fewBells(ctx context.Context, most int64) (few bool, err error) {
+	few = true
+	err = s.readEach(ctx, newText(1).s("SELECT id FROM bells ORDER BY id LIMIT ").n(most).s(",1").String(), func(*sql.Rows) error {
+		few = false
+		return nil
+	})
+	return few, err
+}
+
+// dives reports whether the server would answer a grouped statement by dives.
+func (s *Store) dives(ctx context.Context, query string) (ok bool, err error) {
+	// The format by name: newer servers have a variable for which one is meant without.
+	err = s.readEach(ctx, "EXPLAIN FORMAT=TRADITIONAL "+query, func(rows *sql.Rows) error {
 		columns, err := rows.Columns()
 		if err != nil {
 			return err
@@ -49,9 +91,6 @@ func (l *loose) dives(ctx context.Context, s *Store, query string) (bool, error)
 		ok = strings.Contains(string(cells[len(cells)-1]), "Using index for group-by")
 		return nil
 	})
-	if err == nil {
-		l.last.Store(&loosePlan{time.Now(), ok})
-	}
 	return ok, err
 }
 
@@ -59,7 +98,7 @@ func (l *loose) dives(ctx context.Context, s *Store, query string) (bool, error)
 // when there are too many.
 func (s *Store) stepPairs(ctx context.Context) (pairs []task.LaneApp, done bool, err error) {
 	at := task.LaneApp{LaneID: -1}
-	for range stepsMost {
+	for steps := range stepsMost {
 		found := false
 		err := s.readEach(ctx, nextPairSQL(at), func(rows *sql.Rows) error {
 			var nearness int
@@ -70,13 +109,18 @@ func (s *Store) stepPairs(ctx context.Context) (pairs []task.LaneApp, done bool,
 			}
 			return err
 		})
-		if err != nil || !found {
-			return pairs, err == nil, err
+		if err != nil {
+			return nil, false, err
+		}
+		if !found {
+			s.fairPlan.stepped(steps+1, true)
+			return pairs, true, nil
 		}
 		if at.Kind.Starts() {
 			pairs = append(pairs, at)
 		}
 	}
+	s.fairPlan.stepped(stepsMost, false)
 	return nil, false, nil
 }
 

@@ -103,8 +103,8 @@ func (s *Store) FlowBells(ctx context.Context, laneID, appID int32, kind task.Be
 	return all, nil
 }
 
-// duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair and kind. Where the server would not
-// do so stepPairs does.
+// duePairsMySQL is answered by a loose index scan: one dive into the index fair for each pair and kind. Where the server would
+// read a large table instead stepPairs does it.
 const duePairsMySQL = "SELECT lane_id,app_id,kind,MIN(due_at) FROM bells FORCE INDEX (fair) GROUP BY lane_id,app_id,kind"
 
 // duePairsSQLite spells the dives out, as SQLite has no loose index scan: each step finds the first entry of the index
@@ -124,9 +124,9 @@ func (s *Store) DuePairs(ctx context.Context) ([]task.LaneApp, error) {
 	query := duePairsSQLite
 	if s.mysql {
 		query = duePairsMySQL
-		if dives, err := s.fairPlan.dives(ctx, s, query); err != nil {
+		if whole, err := s.fairPlan.whole(ctx, s, query); err != nil {
 			return nil, err
-		} else if !dives {
+		} else if !whole {
 			if pairs, done, err := s.stepPairs(ctx); done || err != nil {
 				return pairs, err
 			}
@@ -189,11 +189,11 @@ func shardDives() string {
 func (s *Store) ShardsDue(ctx context.Context) (map[int]int64, error) {
 	query := s.shardsDue
 	if s.mysql {
-		dives, err := s.duePlan.dives(ctx, s, shardsDueMySQL)
+		whole, err := s.duePlan.whole(ctx, s, shardsDueMySQL)
 		if err != nil {
 			return nil, err
 		}
-		if dives {
+		if whole {
 			query = shardsDueMySQL
 		}
 	}
