@@ -27,7 +27,7 @@ const ms = time.Millisecond
 
 // legal makes up a history.
 func legal(seed uint64) *History {
-	w := &world{r: rand.New(rand.NewPCG(seed, 7)), h: &History{Fenced: true}, stats: map[string]*Counters{}, id: 100, attempt: 1000}
+	w := &world{r: rand.New(rand.NewPCG(seed, 7)), h: &History{Fenced: true, Limited: 2, Beat: 500 * ms}, stats: map[string]*Counters{}, id: 100, attempt: 1000}
 	for i := range 4 {
 		w.h.Processes = append(w.h.Processes, Process{Name: fmt.Sprintf("worker%d", i+1), Role: "worker", PID: 500 + i})
 		w.h.End.Workers = append(w.h.End.Workers, Worker{ID: int64(i + 1), PID: 500 + i})
@@ -56,7 +56,7 @@ func legal(seed uint64) *History {
 	w.cutAPI()
 	w.schedule()
 	w.h.End.Now = db(190 * time.Second)
-	w.h.End.Limits = []Limit{{Key: "q:limited", Queue: "limited", Max: 1}}
+	w.h.End.Limits = []Limit{{Key: "q:limited", Queue: "limited", Max: 1}, {Key: "k:shared", LimitKey: "shared", Max: 1}}
 	for _, s := range w.stats {
 		w.h.End.Stats = append(w.h.End.Stats, *s)
 	}

@@ -130,6 +130,13 @@ var everything = []planted{
 		o := pick(r, h.Ops, func(o *Op) bool { return o.Kind == OpSubmit && o.Done() && o.Sent > 100*time.Second })
 		o.Failed = []Try{{Sent: o.Sent, Over: o.Sent + ms, Status: 503}}
 	}},
+	{"a call that failed at once while a worker was stopped", RuleAnswer, func(h *History, _ *rand.Rand) {
+		h.Ops[0].Failed = []Try{{Sent: 22 * time.Second, Over: 22*time.Second + ms, Status: 503}}
+	}},
+	{"a failed call longer after the fault than an API needs", RuleAnswer, func(h *History, r *rand.Rand) {
+		after := h.Faults[2].Ended + answersAgain + ms
+		h.Ops[r.IntN(len(h.Ops))].Failed = []Try{{Sent: after, Over: after + ms, Status: 503}}
+	}},
 	{"an internal error, in the middle of a fault", RuleAnswer, func(h *History, _ *rand.Rand) {
 		h.Ops[0].Failed = []Try{{Sent: 60500 * ms, Over: 60510 * ms, Status: 500, Code: "internal"}}
 	}},
@@ -220,6 +227,13 @@ var everything = []planted{
 	{"the result of another epoch", RuleDouble, func(h *History, r *rand.Rand) {
 		pickRow(h, r, func(x *Row) bool { return x.HasResult && x.Epoch > 1 }).ResultEpoch--
 	}},
+	{"a result that names no call", RuleDouble, func(h *History, r *rand.Rand) {
+		pickRow(h, r, func(x *Row) bool { return x.HasResult }).ResultCall = 0
+	}},
+	{"a result that is not there", RuleDouble, func(h *History, r *rand.Rand) {
+		row := pickRow(h, r, func(x *Row) bool { return x.HasResult })
+		row.HasResult, row.ResultEpoch, row.ResultCall = false, 0, 0
+	}},
 	{"the result of another call", RuleDouble, func(h *History, r *rand.Rand) {
 		pickRow(h, r, func(x *Row) bool { return x.HasResult }).ResultCall = 1 << 40
 	}},
@@ -256,8 +270,19 @@ var everything = []planted{
 		pick(r, h.End.Attempts, withOutcome("lost")).Worker = 1
 	}},
 	{"a loss long after the fault", RuleAttempt, func(h *History, _ *rand.Rand) {
-		h.Faults[0].Injected, h.Faults[0].Ended = h.Faults[0].Injected-19*time.Second, h.Faults[0].Injected-18*time.Second
-		h.Faults[1].Injected, h.Faults[1].Ended = 0, ms
+		// Both claims come a second after their workers were back.
+		h.Faults[0].Injected, h.Faults[0].Ended = 10*time.Second, 19990*ms-gap-time.Second
+		h.Faults[1].Injected, h.Faults[1].Ended = 30*time.Second, 39950*ms-gap-time.Second
+	}},
+	{"a failure by the fence's answer, and the call was not stale", RuleAttempt, func(h *History, r *rand.Rand) {
+		effectOf(h, pick(r, h.End.Attempts, failedFirst(h)).Task, 1).Status = 409
+	}},
+	{"a failure while another worker was cut off from the sink", RuleAttempt, func(h *History, r *rand.Rand) {
+		a := pick(r, h.End.Attempts, failedFirst(h))
+		e := effectOf(h, a.Task, 1)
+		e.Status = 200
+		other := fmt.Sprintf("worker%d", a.Worker%4+1)
+		h.Faults = append(h.Faults, Fault{N: 9, Kind: "cut worker→sink", Injected: e.Began - time.Second, Ended: e.Ended + time.Second, Workers: []string{other}, Parts: []string{PartSink}, Late: true})
 	}},
 	{"a failure that the sink knows nothing of", RuleAttempt, func(h *History, r *rand.Rand) {
 		a := pick(r, h.End.Attempts, withOutcome("failed"))
@@ -270,6 +295,25 @@ var everything = []planted{
 	{"an effect that came again for nothing", RuleDuplicate, func(h *History, r *rand.Rand) {
 		a := pick(r, h.End.Attempts, failedFirst(h))
 		effectOf(h, a.Task, 1).Status = 200
+	}},
+	{"one retry for two epochs", RuleDuplicate, func(h *History, r *rand.Rand) {
+		asked := func(id int64) bool {
+			return slices.ContainsFunc(h.End.Audit, func(x Audited) bool { return x.Task == id })
+		}
+		row := pickRow(h, r, func(x *Row) bool { return x.Epoch == 2 && x.State == "succeeded" && asked(x.ID) })
+		effectOf(h, row.ID, 1).Status = 200
+		for i := range h.End.Attempts {
+			a := &h.End.Attempts[i]
+			if a.Task == row.ID && a.Epoch == 1 {
+				a.Outcome = "succeeded"
+			}
+		}
+		a := *pick(r, h.End.Attempts, func(a *Attempt) bool { return a.Task == row.ID && a.Epoch == 2 })
+		e := *effectOf(h, row.ID, 2)
+		a.Epoch, a.ID, e.Epoch, e.Attempt, e.Call = 3, 9_999_999, 3, 9_999_999, 9_999_999
+		a.Started, a.Finished, e.Began, e.Ended = a.Started+50, a.Finished+50, e.Began+50*ms, e.Ended+50*ms
+		row.Epoch, row.Attempt, row.Started, row.Finished = 3, a.ID, a.Started, a.Finished
+		h.End.Attempts, h.Effects = append(h.End.Attempts, a), append(h.Effects, e)
 	}},
 	{"late without a fault that delays", RuleLate, func(h *History, _ *rand.Rand) { h.Faults[0].Late = false }},
 	{"late, and its worker was not touched", RuleLate, func(h *History, _ *rand.Rand) { h.Faults[0].Workers = []string{"worker2"} }},
@@ -325,6 +369,17 @@ var everything = []planted{
 	{"more at once than may be", RuleLimit, func(h *History, r *rand.Rand) {
 		a := pickRow(h, r, func(x *Row) bool { return x.Queue == "limited" })
 		b := pickRow(h, r, func(x *Row) bool { return x.Queue == "limited" && x.ID != a.ID })
+		e := effectOf(h, b.ID, 1)
+		e.Began = effectOf(h, a.ID, 1).Began
+		e.Ended = e.Began + 5*ms
+		b.Started, b.Finished = a.Started, a.Finished
+	}},
+	{"a limit that is not there", RuleLimit, func(h *History, _ *rand.Rand) { h.End.Limits = h.End.Limits[:1] }},
+	{"no limits at all", RuleLimit, func(h *History, _ *rand.Rand) { h.End.Limits = nil }},
+	{"more at once than a limit key allows", RuleLimit, func(h *History, r *rand.Rand) {
+		a := pickRow(h, r, plainSuccess(h))
+		b := pickRow(h, r, func(x *Row) bool { return x.ID != a.ID && plainSuccess(h)(x) })
+		a.LimitKey, b.LimitKey = "shared", "shared"
 		e := effectOf(h, b.ID, 1)
 		e.Began = effectOf(h, a.ID, 1).Began
 		e.Ended = e.Began + 5*ms

@@ -74,6 +74,7 @@ func decode(r *history.Row, raw, result []byte) error {
 		return fmt.Errorf("body of task %d: %w", r.ID, err)
 	}
 	h := &b.Head
+	r.LimitKey = h.LimitKey
 	r.UniqueKey, r.Schedule, r.Slot, r.RetryMax = h.UniqueKey, h.ScheduleID, h.SlotAt, h.RetryPolicy().Max
 	if h.UniqueKey != "" {
 		r.UniqueScope, r.UniqueWindow = scopes[h.UniqueScope], h.UniqueWindowMs
@@ -184,10 +185,16 @@ func (l *Load) readLimits(ctx context.Context, end *history.End) error {
 		if err := scan(&key, &name, &m.Max, &m.Running); err != nil {
 			return err
 		}
-		if name == l.queue(limited) {
-			m.Key, m.Queue = string(key), name
-			end.Limits = append(end.Limits, m)
+		m.Key = string(key)
+		switch name {
+		case l.queue(limited):
+			m.Queue = name
+		case l.queue(limitKey):
+			m.LimitKey = name
+		default:
+			return nil
 		}
+		end.Limits = append(end.Limits, m)
 		return nil
 	})
 }

@@ -18,6 +18,9 @@ const (
 	plainCount = 4
 )
 
+// limitKey is the short name of the limit key that some tasks of plain queues carry.
+const limitKey = "shared"
+
 // draw is one thing that a client does: a submit with what follows it.
 type draw struct {
 	n     int // number of the draw
@@ -84,6 +87,8 @@ func (d *draw) place(l *Load, w *history.Want) {
 	}
 	if d.chance(0.06) {
 		w.Queue = l.queue(limited)
+	} else if d.chance(0.06) {
+		w.LimitKey = l.queue(limitKey)
 	}
 	if d.chance(0.15) {
 		w.DelayMs = d.within(50, 3000)
@@ -174,6 +179,7 @@ func (l *Load) submit(w *history.Want, now apiv1.Time) apiv1.Submit {
 	if w.Kind == "http" {
 		s.Payload = fmt.Appendf(nil, `{"url":"%s/http","body":%s}`, l.sink.url, b)
 	}
+	s.LimitKey = w.LimitKey
 	if w.DelayMs > 0 {
 		s.DelayMs = &w.DelayMs
 	}

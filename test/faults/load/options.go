@@ -20,10 +20,12 @@ type Options struct {
 	Began    time.Time     // origin of all times; zero: now
 	PerTry   time.Duration // how long a try may take; 0: 10 s
 	Patience time.Duration // how long a call is repeated; 0: 2 min
-	Limit    int           // tasks of the limited queue that may run at once; 0: 4
+	Limit    int           // tasks of the limited queue, and of the limit key, that may run at once; 0: 4
 	// Schedules is how many schedules fire each second; 0: 2, negative: none.
 	Schedules int
-	Log       *slog.Logger // nil: none
+	// Shifting says that clocks are moved: schedules fire each minute, and which slots there must be is not asked.
+	Shifting bool
+	Log      *slog.Logger // nil: none
 }
 
 func (o *Options) defaults() error {

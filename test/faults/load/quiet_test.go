@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"log/slog"
 	"os"
 	"testing"
@@ -57,9 +56,6 @@ func quiet(t *testing.T, o Options, processes ...history.Process) *history.Repor
 
 // Without faults a cluster of two APIs, two schedulers and four workers gives nothing to say either, with a sink that fences.
 func TestQuietCluster(t *testing.T) {
-	if os.Getenv("TASKWEIR_TEST_MYSQL") == "" {
-		testkit.Need(t, errors.New("no test servers (TASKWEIR_TEST_MYSQL is not set): make test starts them"))
-	}
 	c, err := testkit.StartCluster(t.Context(), testkit.ClusterOptions{Servers: testkit.ServersOptions{NSQDs: 2}, Programs: programs(t), Schedulers: 2, Workers: 4})
 	if err != nil {
 		t.Fatal(err)

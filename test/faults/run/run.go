@@ -85,8 +85,9 @@ type run struct {
 	load  *load.Load
 	probe *prober
 
-	ahead *history.Fault // of the end
-	out   *Outcome
+	ahead     *history.Fault // of the end
+	submitted time.Duration  // how long there was a load
+	out       *Outcome
 }
 
 func (r *run) now() time.Duration { return time.Since(r.began) }
@@ -104,6 +105,7 @@ func Do(ctx context.Context, o Options) (*Outcome, error) {
 		r.ahead, failed = &f, errors.Join(failed, err)
 		sleep(ctx, faults.ClockRead) // everybody has seen it
 	}
+	r.submitted = r.now()
 	h, stopped := r.load.Stop(ctx, settlesWithin)
 	r.finish(h, errors.Join(failed, stopped))
 	r.out.Took = r.now()
@@ -125,11 +127,7 @@ func (r *run) start(ctx context.Context) error {
 		Env: append(r.Pace.Env(), "TASKWEIR_DRAIN_TIME=5s")}); err != nil {
 		return err
 	}
-	schedules := 0 // as many as is usual
-	if r.Clocks {
-		schedules = -1 // which slots there must be is a question of the clock
-	}
-	r.load, err = load.Start(ctx, load.Options{Schedules: schedules, APIs: r.c.APIs(), Key: r.c.Keys.Bootstrap, Database: r.c.DatabaseURL(), Seed: r.Seed,
+	r.load, err = load.Start(ctx, load.Options{Shifting: r.Clocks, APIs: r.c.APIs(), Key: r.c.Keys.Bootstrap, Database: r.c.DatabaseURL(), Seed: r.Seed,
 		Rate: r.Rate, Fence: true, Sink: sink, SinkURL: r.c.SinkURL(), Began: r.began})
 	if err != nil {
 		return errors.Join(err, r.c.Close())
@@ -229,7 +227,21 @@ func (r *run) finish(h *history.History, failed error) {
 			h.Processes = append(h.Processes, u.Lives()...)
 		}
 	}
+	h.Beat = r.Pace.Beat
 	r.out.Report = history.Check(h)
+	r.enough()
+}
+
+// leastTasks is the part of the load's rate that must have been taken, whatever the faults: what nobody asked for, or was always refused,
+// proves nothing.
+const leastTasks = 0.1
+
+// enough wants the run to have had a load.
+func (r *run) enough() {
+	least := leastTasks * r.Rate * r.submitted.Seconds()
+	if got := r.out.Report.Tasks; float64(got) < least {
+		r.broken("only %d tasks were accepted in %v; at least %.0f were to be", got, r.submitted.Round(time.Second), least)
+	}
 }
 
 // sleep waits for d, or until ctx ends.
