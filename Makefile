@@ -8,6 +8,7 @@ KILL_FOR ?= 2m
 SEED ?= 0
 FAULTS_FOR ?= 30m
 FAULTS_COUNT ?= 10000
+FAULTS_EVIDENCE ?= $(CURDIR)/$(BIN)/faults
 
 .DEFAULT_GOAL := help
 
@@ -52,12 +53,12 @@ peers-test: ## test the benchmark beside the peers by a tiny round of every syst
 	cd test/peers && go run . -install && go test -timeout 15m ./...
 
 .PHONY: faults
-faults: ## hurt a whole cluster in every way once, and check its whole history (docs/faults.md); SEED=n draws a plan again
-	cd test/faults && go run . -seed $(SEED)
+faults: ## hurt a whole cluster in every way once, and check its whole history (docs/faults.md); SEED=n draws a plan again; evidence: FAULTS_EVIDENCE (bin/faults)
+	cd test/faults && go run . -seed $(SEED) -evidence $(FAULTS_EVIDENCE)
 
 .PHONY: faults-long
 faults-long: ## the same for FAULTS_FOR (30m) and until FAULTS_COUNT (10000) faults; writes the tables of README.md and docs/faults.md
-	cd test/faults && go run . -seed $(SEED) -for $(FAULTS_FOR) -count $(FAULTS_COUNT) -write
+	cd test/faults && go run . -seed $(SEED) -for $(FAULTS_FOR) -count $(FAULTS_COUNT) -evidence $(FAULTS_EVIDENCE) -write
 
 .PHONY: faults-test
 faults-test: ## the tests of the fault harness itself: its checker on planted violations, its plans, its parts
