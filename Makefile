@@ -41,16 +41,16 @@ bench: ## measure standalone and MariaDB + Redis + nsqd, beside the machine's ow
 	go run ./internal/testkit/cmd/benchrun
 
 .PHONY: growth
-growth: ## measure beside 0, 1 and 10 million finished tasks and 1 million waiting, and write docs/benchmarks/growth.md (20 minutes, 15 GB)
+growth: ## measure beside 0, 1 and 10 million finished tasks and 1 million waiting, and write docs/benchmarks/growth.md (15 minutes, 17 GB)
 	go run ./internal/testkit/cmd/growth -write
 
 .PHONY: peers
-peers: ## measure beside asynq, River, machinery and bare NSQ; write docs/benchmarks and README's table (as root on Debian: installs what is missing)
-	cd test/peers && go run . -write
+peers: ## measure beside asynq, River, machinery and bare NSQ; write docs/benchmarks and README's table (as root on Debian 12: installs what is missing)
+	cd test/peers && go run . -write -rounds $(or $(ROUNDS),3)
 
 .PHONY: peers-test
-peers-test: ## test the benchmark beside the peers by a tiny round of every system (as root on Debian: installs what is missing)
-	cd test/peers && go run . -install && go test -timeout 15m ./...
+peers-test: ## test the benchmark beside the peers by a tiny round of every system (as root on Debian 12: installs what is missing)
+	cd test/peers && go run . -install && go test -p 1 -timeout 15m ./...
 
 .PHONY: faults
 faults: ## hurt a whole cluster in every way once, and check its whole history (docs/faults.md); SEED=n draws a plan again; evidence: FAULTS_EVIDENCE (bin/faults)
