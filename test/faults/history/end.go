@@ -78,10 +78,12 @@ type Slot struct {
 
 // Schedule is a schedule of the run.
 type Schedule struct {
-	ID       int64
-	EveryMs  int64
-	Anchor   int64
-	From, To int64 // the slots that must be there: From ≤ slot ≤ To, both ends chosen beyond doubt
+	ID      int64
+	EveryMs int64
+	Anchor  int64
+	// The slots that must be there: From ≤ slot ≤ To, both ends chosen beyond doubt. From > To: nobody can say which, since clocks were
+	// moved; then each slot that is there is one of the schedule, and has one row and one task.
+	From, To int64
 }
 
 // UniqueHeld is a row of unique_keys whose task is one of Tasks.

@@ -399,9 +399,11 @@ var everything = []planted{
 	{"tasks of a queue that has none", RuleCounters, func(h *History, _ *rand.Rand) {
 		h.End.Stats = append(h.End.Stats, Counters{Queue: "nowhere", Submitted: 1})
 	}},
-	{"a slot with two rows", RuleSlot, func(h *History, r *rand.Rand) { h.End.Slots = append(h.End.Slots, h.End.Slots[r.IntN(5)]) }},
+	{"a slot with two rows", RuleSlot, func(h *History, r *rand.Rand) {
+		h.End.Slots = append(h.End.Slots, h.End.Slots[r.IntN(len(h.End.Slots))])
+	}},
 	{"a slot that is missing", RuleSlot, func(h *History, r *rand.Rand) {
-		s := h.End.Slots[r.IntN(5)]
+		s := h.End.Slots[r.IntN(len(h.End.Slots))]
 		drop(&h.End.Slots, func(x *Slot) bool { return x.At == s.At })
 		drop(&h.End.Tasks, func(x *Row) bool { return x.ID == s.Task })
 		drop(&h.Effects, func(x *Effect) bool { return x.Task == s.Task })
@@ -411,8 +413,8 @@ var everything = []planted{
 		row.ID, row.Attempt = 9_999_999, 9_999_999
 		h.End.Tasks = append(h.End.Tasks, row)
 	}},
-	{"a slot that was skipped", RuleSlot, func(h *History, r *rand.Rand) { h.End.Slots[r.IntN(5)].Outcome = "skipped_misfire" }},
-	{"a slot that is none of its schedule", RuleSlot, func(h *History, r *rand.Rand) { h.End.Slots[r.IntN(5)].At += 5 }},
+	{"a slot that was skipped", RuleSlot, func(h *History, r *rand.Rand) { h.End.Slots[r.IntN(len(h.End.Slots))].Outcome = "skipped_misfire" }},
+	{"a slot that is none of its schedule", RuleSlot, func(h *History, r *rand.Rand) { h.End.Slots[r.IntN(len(h.End.Slots))].At += 5 }},
 	{"an end that nobody was told", RuleTold, func(h *History, r *rand.Rand) {
 		row := *pickRow(h, r, func(x *Row) bool { return x.Tells != 0 })
 		drop(&h.End.Tasks, func(x *Row) bool { return x.ID == row.ID })

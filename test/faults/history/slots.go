@@ -44,7 +44,7 @@ func (c *checker) slots() {
 	}
 }
 
-// complete checks that no slot between From and To is missing and that each has fired.
+// complete checks that each slot is one of its schedule, that none between From and To is missing and that each of those has fired.
 func (c *checker) complete(s Schedule, list []Slot) {
 	slices.SortFunc(list, func(a, b Slot) int { return int(a.At - b.At) })
 	next := s.From
