@@ -114,6 +114,9 @@ func (s *settings) phases(ctx context.Context, b *builds, w wishes, out io.Write
 			if s.isLong() && over(0) && ctx.Err() == nil {
 				break
 			}
+			if _, err := b.programs(ctx, p.race); err != nil { // before anything runs beside it
+				return outcomes, errors.Join(err, ctx.Err())
+			}
 			next(p)
 			o, err := s.one(ctx, b, p, over, out)
 			if err != nil {
