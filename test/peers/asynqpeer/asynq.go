@@ -49,8 +49,8 @@ func open(ctx context.Context, addr string, h system.Handler, with tuning) (syst
 	p := &peer{conn: asynq.RedisClientOpt{Addr: addr}, with: with, handler: h, done: tally.New(), waiting: map[int64]string{}}
 	p.redis = redis.NewClient(&redis.Options{Addr: addr})
 	p.client, p.inspector = asynq.NewClient(p.conn), asynq.NewInspector(p.conn)
-	if err := p.redis.Ping(ctx).Err(); err != nil {
-		return nil, errors.Join(fmt.Errorf("dial redis: %w", err), p.Close(ctx))
+	if err := p.Reset(ctx); err != nil { // a round begins with an empty system
+		return nil, errors.Join(err, p.Close(ctx))
 	}
 	return p, nil
 }

@@ -44,8 +44,8 @@ func open(ctx context.Context, addr string, h system.Handler, with tuning) (syst
 	p := &peer{addr: addr, with: with, handler: h, done: tally.New(), redis: redis.NewClient(&redis.Options{Addr: addr})}
 	p.running, p.end = context.WithCancel(context.WithoutCancel(ctx))
 	p.sender = p.server()
-	if err := p.redis.Ping(ctx).Err(); err != nil {
-		return nil, errors.Join(fmt.Errorf("dial redis: %w", err), p.Close(ctx))
+	if err := p.Reset(ctx); err != nil { // a round begins with an empty system
+		return nil, errors.Join(err, p.Close(ctx))
 	}
 	return p, nil
 }

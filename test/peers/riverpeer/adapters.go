@@ -23,7 +23,7 @@ func Tuned() system.Adapter {
 		{Name: "MaxWorkers", Value: "2000"},
 		{Name: "FetchCooldown", Value: "2 ms"},
 		{Name: "FetchPollInterval", Value: "20 ms"},
-		{Name: "MaxConns of pgxpool", Value: "32"},
+		{Name: "MaxConns of pgxpool", Value: "32 for inserts, 32 for the worker"},
 	})
 }
 
@@ -33,7 +33,7 @@ func Stock() system.Adapter {
 		{Name: "MaxWorkers", Value: "100 (as in River's examples; there is no default)"},
 		{Name: "FetchCooldown", Value: "100 ms (default)"},
 		{Name: "FetchPollInterval", Value: "1 s (default)"},
-		{Name: "MaxConns of pgxpool", Value: "4, or the number of processors if larger (default)"},
+		{Name: "MaxConns of pgxpool", Value: "4, or the number of processors if larger (default), for inserts and for the worker"},
 	})
 	a.Tuned = "river"
 	return a

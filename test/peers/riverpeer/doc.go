@@ -1,6 +1,7 @@
 // Package riverpeer is the adapter of River on PostgreSQL, by its own driver for pgx.
 //
-// Decisions. One client submits and works; on hold it is stopped, which leaves submitting possible, and started again. A bulk
+// Decisions. One client works, and on hold is stopped and started again; another one only inserts, on connections of its own, so
+// that hundreds of submitters do not keep the worker waiting for a connection. A bulk
 // is InsertManyFast, River's fastest way (COPY). River stores the arguments of a job as jsonb, which does not keep the bytes, so
 // that they travel as a struct, as River means them to, and the payload is put together again in the worker.
 //
@@ -8,5 +9,5 @@
 // listens to River's own events, which follow that write, and asks the table only when enough of them have come, or when none
 // comes for a while, since River drops events for slow listeners.
 //
-// The schema is made by River's own migrations. Reset truncates the table of jobs.
+// The schema is made by River's own migrations. Reset truncates the table of jobs; so does Open, since a round begins with an empty system.
 package riverpeer

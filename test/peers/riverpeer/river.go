@@ -23,9 +23,11 @@ var errUnknown = errors.New("not a task that waits for its cancel")
 
 // peer is River, opened.
 type peer struct {
-	pool     *pgxpool.Pool
+	pool     *pgxpool.Pool // of the worker
+	inserts  *pgxpool.Pool // of the sender
 	client   *river.Client[pgx.Tx]
-	recorded *tally.Tally // jobs that River says to have completed
+	sender   *river.Client[pgx.Tx] // inserts only
+	recorded *tally.Tally          // jobs that River says to have completed
 
 	working   bool
 	listening sync.WaitGroup // for those events
@@ -44,13 +46,21 @@ func open(ctx context.Context, url string, h system.Handler, with tuning) (syste
 	if with.conns > 0 {
 		config.MaxConns = with.conns
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
+	p := &peer{recorded: tally.New(), waiting: map[int64]int64{}}
+	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	p := &peer{pool: pool, recorded: tally.New(), waiting: map[int64]int64{}}
-	if err := p.make(ctx, h, with); err != nil {
-		pool.Close()
+	if p.inserts, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		p.pool.Close()
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	err = p.make(ctx, h, with)
+	if err == nil {
+		err = p.Reset(ctx)
+	}
+	if err != nil {
+		p.pool.Close()
+		p.inserts.Close()
 		return nil, err
 	}
 	return p, nil
@@ -76,6 +86,9 @@ func (p *peer) make(ctx context.Context, h system.Handler, with tuning) error {
 	if err != nil {
 		return fmt.Errorf("make river's client: %w", err)
 	}
+	if p.sender, err = river.NewClient(riverpgxv5.New(p.inserts), &river.Config{Logger: log}); err != nil {
+		return fmt.Errorf("make river's client for inserts: %w", err)
+	}
 	return nil
 }
 
@@ -93,7 +106,7 @@ func (r *runner) Work(ctx context.Context, job *river.Job[args]) error {
 // Submit implements system.System.
 func (p *peer) Submit(ctx context.Context, t system.Task) error {
 	args, options := insert(t)
-	done, err := p.client.Insert(ctx, args, options)
+	done, err := p.sender.Insert(ctx, args, options)
 	if err != nil {
 		return fmt.Errorf("insert: %w", err)
 	}
@@ -111,7 +124,7 @@ func (p *peer) SubmitBulk(ctx context.Context, tasks []system.Task) error {
 	for i, t := range tasks {
 		many[i].Args, many[i].InsertOpts = insert(t)
 	}
-	if _, err := p.client.InsertManyFast(ctx, many); err != nil {
+	if _, err := p.sender.InsertManyFast(ctx, many); err != nil {
 		return fmt.Errorf("insert many: %w", err)
 	}
 	return nil
@@ -194,7 +207,7 @@ func (p *peer) Cancel(ctx context.Context, number int64) error {
 	if !ok {
 		return fmt.Errorf("cancel %d: %w", number, errUnknown)
 	}
-	if _, err := p.client.JobCancel(ctx, id); err != nil {
+	if _, err := p.sender.JobCancel(ctx, id); err != nil {
 		return fmt.Errorf("cancel: %w", err)
 	}
 	return nil
@@ -220,5 +233,6 @@ func (p *peer) Close(ctx context.Context) error {
 		p.listening.Wait()
 	}
 	p.pool.Close()
+	p.inserts.Close()
 	return nil
 }

@@ -45,12 +45,12 @@ func Check(t *testing.T, a system.Adapter) {
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
+	c := &check{t: t, sys: sys, w: w}
 	defer func() {
-		if err := sys.Close(ctx); err != nil {
+		if err := c.sys.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	}()
-	c := &check{t: t, sys: sys, w: w}
 	c.works(ctx, c.waitsOnHold(ctx))
 	c.many(ctx)
 	c.bulk(ctx)
@@ -58,6 +58,7 @@ func Check(t *testing.T, a system.Adapter) {
 	c.callsOut(ctx)
 	c.cancels(ctx)
 	c.resets(ctx)
+	c.opensEmpty(ctx, func() (system.System, error) { return a.Open(ctx, addrs, t.TempDir(), w) })
 }
 
 // need skips, or fails in CI, when servers are not installed.
@@ -263,6 +264,25 @@ func (c *check) resets(ctx context.Context) {
 	c.must("submit", c.sys.Submit(ctx, task))
 	time.Sleep(time.Second)
 	c.works(ctx, []int64{task.Number})
+}
+
+// opensEmpty leaves a task behind, which the system does not have when it is opened again: no round carries another's tasks.
+func (c *check) opensEmpty(ctx context.Context, open func() (system.System, error)) {
+	c.w.forget()
+	c.must("hold", c.sys.Hold(ctx))
+	c.must("submit", c.sys.Submit(ctx, c.next(system.Noop)))
+	c.must("close", c.sys.Close(ctx))
+	sys, err := open()
+	c.must("open again", err)
+	c.sys = sys
+	c.must("mark", c.sys.Mark(ctx))
+	c.must("work", c.sys.Work(ctx))
+	task := c.next(system.Noop)
+	c.must("submit", c.sys.Submit(ctx, task))
+	c.must("await", c.sys.Await(ctx, 1))
+	if got := c.w.numbers(); !slices.Equal(got, []int64{task.Number}) {
+		c.t.Errorf("%v started after opening again, want %d alone", got, task.Number)
+	}
 }
 
 // witness is the handler: it notes what starts.

@@ -28,6 +28,9 @@ func MariaDB() system.Adapter {
 			{Name: "innodb_flush_log_at_trx_commit", Value: "1 (default), doublewrite on, no binary log"},
 			{Name: "innodb_buffer_pool_size, innodb_log_file_size", Value: "128 MB, 96 MB (defaults)"},
 			{Name: "Redis, nsqd", Value: "no persistence, stock settings: neither holds anything that is promised"},
+			{Name: "schedules of the platform", Value: "purge and rollup are paused: their tasks would be counted"},
+			{Name: "before the first measure", Value: "5 s to learn how many tasks of a queue are announced together; no peer learns"},
+			{Name: "submit", Value: "into a paused queue, so that nothing is published to nsqd meanwhile; steady work has both"},
 			{Name: "all others", Value: "default"},
 		},
 		Modules: []string{module, "github.com/go-sql-driver/mysql", "github.com/nsqio/go-nsq", "github.com/redis/go-redis/v9"},
@@ -51,9 +54,13 @@ func MariaDB() system.Adapter {
 func Standalone() system.Adapter {
 	return system.Adapter{
 		Name: "standalone", Title: "Taskweir standalone, SQLite, one process", Durable: "a submit is committed and synced; so is its end",
-		Learns:   true,
-		Settings: []system.Setting{{Name: "worker.slots", Value: "256 (default)"}, {Name: "SQLite", Value: "WAL, synchronous=FULL (Taskweir's own)"}, {Name: "all others", Value: "default"}},
-		Modules:  []string{module, "modernc.org/sqlite", "github.com/nsqio/nsq"},
+		Learns: true,
+		Settings: []system.Setting{{Name: "worker.slots", Value: "256 (default)"}, {Name: "SQLite", Value: "WAL, synchronous=FULL (Taskweir's own)"},
+			{Name: "schedules of the platform", Value: "purge and rollup are paused: their tasks would be counted"},
+			{Name: "before the first measure", Value: "5 s to learn how many tasks of a queue are announced together; no peer learns"},
+			{Name: "submit", Value: "into a paused queue, so that nothing is published to nsqd meanwhile; steady work has both"},
+			{Name: "all others", Value: "default"}},
+		Modules: []string{module, "modernc.org/sqlite", "github.com/nsqio/nsq"},
 		Open: func(ctx context.Context, _ map[string]string, dir string, h system.Handler) (system.System, error) {
 			return open(ctx, &installation{dir: dir, handler: h})
 		},
