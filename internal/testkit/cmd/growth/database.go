@@ -18,6 +18,7 @@ type database struct {
 	name              string // of the schema
 	title             string
 	finished, waiting int
+	present           int64 // finished tasks that it has now
 
 	env          []string // how Taskweir's processes find it
 	apps         []int64  // by the share of tasks, the largest first

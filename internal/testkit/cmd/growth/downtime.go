@@ -100,6 +100,9 @@ func (k *kit) memory(ctx context.Context, all []*database) error {
 		settle = 3 * time.Second
 	}
 	for _, d := range all {
+		if err := k.forget(ctx); err != nil {
+			return err
+		}
 		f, err := k.start(ctx, d)
 		if err != nil {
 			return err
@@ -125,6 +128,9 @@ func (k *kit) downtime(ctx context.Context, all []*database) error {
 }
 
 func (k *kit) downtimeOf(ctx context.Context, d *database) error {
+	if err := k.forget(ctx); err != nil {
+		return err
+	}
 	f, err := k.start(ctx, d)
 	if err != nil {
 		return err
@@ -201,7 +207,7 @@ func (f *fleet) drainRate(ctx context.Context) (drained, submitted float64, err 
 		return 0, 0, err
 	}
 	f.cost = costOf(f.cpu()-before, f.k.drainTasks())
-	_, _, drained, err = f.fate(ctx, from, to)
+	_, _, drained, err = f.fate(ctx, from, to, f.k.drainTasks())
 	return drained, submitted, err
 }
 
@@ -256,29 +262,52 @@ func (f *fleet) submit(ctx context.Context, n int, runAt string) (from, to int64
 	return from, to, err
 }
 
-// submitDue submits the tasks that become due while nothing runs. rate is how fast some were submitted just now.
+var errShort = errors.New("the tasks became due before all were submitted: take fewer (-due)")
+
+// submitDue submits the tasks that become due while nothing runs. rate is how fast some were submitted just now. When the time was
+// too short it tries once more with twice as much, after the first ones are done.
 func (f *fleet) submitDue(ctx context.Context, rate float64) (due, from, to int64, err error) {
+	lead := 8000 + int64(1.6*1000*float64(f.k.o.due)/rate)
+	due, from, to, err = f.submitIn(ctx, lead)
+	if !errors.Is(err, errShort) {
+		return due, from, to, err
+	}
+	f.k.say("%v: once more", err)
+	if err := f.waitFinal(ctx, from, to); err != nil {
+		return due, from, to, err
+	}
+	return f.submitIn(ctx, 2*lead)
+}
+
+// submitIn submits tasks that are due in so many ms.
+func (f *fleet) submitIn(ctx context.Context, lead int64) (due, from, to int64, err error) {
 	now, err := f.k.now(ctx, f.d)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	due = now + 8000 + int64(1.6*1000*float64(f.k.o.due)/rate)
+	due = now + lead
 	began := time.Now()
 	from, to, err = f.submit(ctx, f.k.o.due, instant(due))
 	if err != nil {
 		return due, from, to, err
 	}
-	f.k.report.figure("downtime", "submitted before it, 2 HTTP clients, batches of 500", "tasks/s").add(f.d.title, float64(f.k.o.due)/time.Since(began).Seconds())
+	took := time.Since(began)
 	if now, err = f.k.now(ctx, f.d); err == nil && now > due-4000 {
-		err = errors.New("the tasks became due before all were submitted: take fewer (-due)")
+		err = errShort
 	}
+	if err != nil {
+		return due, from, to, err
+	}
+	f.k.report.figure("downtime", "submitted before it, 2 HTTP clients, batches of 500", "tasks/s").add(f.d.title, float64(f.k.o.due)/took.Seconds())
 	f.k.say("%s: %d tasks wait for one instant, %.0f s from now", f.d.title, f.k.o.due, float64(due-now)/1000)
 	return due, from, to, err
 }
 
 // waitFinal waits until every task of a range is final, looking only at the end of what is left: a count of all of them would cost
-// what is measured.
+// what is measured. It does not wait for ever.
 func (f *fleet) waitFinal(ctx context.Context, from, to int64) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, finalTime, errStuck)
+	defer cancel()
 	for {
 		if err := pause(ctx, 300*time.Millisecond); err != nil {
 			return err
@@ -296,8 +325,13 @@ func (f *fleet) waitFinal(ctx context.Context, from, to int64) error {
 	}
 }
 
-// fate is when the first of a range started and the last ended, and how many ended each second.
-func (f *fleet) fate(ctx context.Context, from, to int64) (first, last int64, rate float64, err error) {
+// finalTime is far more than a million tasks take.
+const finalTime = 5 * time.Minute
+
+var errStuck = fmt.Errorf("tasks are not final after %v", finalTime)
+
+// fate is when the first of a range of so many tasks started and the last ended, and how many ended each second.
+func (f *fleet) fate(ctx context.Context, from, to int64, want int) (first, last int64, rate float64, err error) {
 	text, err := f.k.query(ctx, f.d, "SELECT COUNT(*),SUM(epoch<>1 OR state<>4),MIN(started_at),MAX(finished_at) FROM tasks WHERE id BETWEEN %d AND %d"+
 		" AND lane_id IN (SELECT id FROM lanes WHERE queue='%s')", from, to, dueQueue)
 	if err != nil {
@@ -306,6 +340,9 @@ func (f *fleet) fate(ctx context.Context, from, to int64) (first, last int64, ra
 	var n, odd int64
 	if _, err := fmt.Sscan(text, &n, &odd, &first, &last); err != nil {
 		return 0, 0, 0, fmt.Errorf("read %q: %w", text, err)
+	}
+	if n != int64(want) {
+		return 0, 0, 0, fmt.Errorf("%d of %d accepted tasks are there: %w", n, want, errFate)
 	}
 	if odd > 0 {
 		return 0, 0, 0, fmt.Errorf("%d of %d tasks ran twice or did not succeed: %w", odd, n, errFate)
@@ -351,7 +388,7 @@ func (o *fresh) stop() error {
 
 // tell adds the figures of a downtime.
 func (f *fleet) tell(ctx context.Context, started, from, to int64, drained float64) error {
-	first, last, rate, err := f.fate(ctx, from, to)
+	first, last, rate, err := f.fate(ctx, from, to, f.k.o.due)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ const (
 	fillPart = 100_000 // rows of one INSERT
 	fillDays = 9       // over which the finished tasks were made
 	dayMs    = 86_400_000
+
+	retentionDays = 7 // of succeeded tasks, unless it is set
 )
 
 // fillAll makes and fills the databases, in the order of the report's columns.
@@ -22,7 +24,7 @@ func (k *kit) fillAll(ctx context.Context) ([]*database, error) {
 	if k.o.middle > 0 {
 		all = append(all, &database{name: "growth_middle", title: count(k.o.middle), finished: k.o.middle})
 	}
-	all = append(all, &database{name: "growth_large", title: count(k.o.large), finished: k.o.large})
+	all = append(all, &database{name: "growth_large", title: count(k.o.large), finished: k.o.filled()})
 	if k.o.waiting > 0 {
 		all = append(all, &database{name: "growth_waiting", title: fmt.Sprintf("%s, %s waiting", count(k.o.middle), count(k.o.waiting)), finished: k.o.middle, waiting: k.o.waiting})
 	}
@@ -37,6 +39,7 @@ func (k *kit) fillAll(ctx context.Context) ([]*database, error) {
 		if err := k.fill(ctx, d); err != nil {
 			return nil, fmt.Errorf("fill %s: %w", d.name, err)
 		}
+		d.present = int64(d.finished)
 		k.say("%s: %d finished, %d waiting, %.0f s", d.name, d.finished, d.waiting, time.Since(began).Seconds())
 	}
 	_, err := k.servers.MariaDB.Query(ctx, "DROP DATABASE growth_numbers; SET GLOBAL innodb_flush_log_at_trx_commit=1")

@@ -4,9 +4,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/taskweir/taskweir/internal/testkit"
 )
 
 // TestReportJudges: the goal is judged by the largest database without a purge, by medians, and only for throughput.
@@ -34,6 +39,44 @@ func TestReportJudges(t *testing.T) {
 	raw, err := json.Marshal(r)
 	if err != nil || !strings.Contains(string(raw), `"ratio":{"10 million":0.8`) {
 		t.Errorf("%v: %s", err, raw)
+	}
+}
+
+// TestRoom: too small a disk and memory are refused before anything is filled.
+func TestRoom(t *testing.T) {
+	o := options{large: 10_000_000, middle: 1_000_000, waiting: 1_000_000, due: 1_000_000, write: true}
+	if n := o.filled(); n*7 < o.large*9-63 || n*7 > o.large*9 {
+		t.Errorf("%d rows are filled", n)
+	}
+	for _, one := range []struct {
+		disk testkit.Disk
+		want error
+	}{
+		{testkit.Disk{FileSystem: "ext4", Free: 30e9}, nil}, {testkit.Disk{FileSystem: "ext4", Free: -1}, nil},
+		{testkit.Disk{FileSystem: "ext4", Free: 14e9}, errSmall}, {testkit.Disk{FileSystem: "tmpfs", Free: 30e9}, testkit.ErrMemory},
+	} {
+		if err := o.fits(one.disk); !errors.Is(err, one.want) {
+			t.Errorf("%+v: %v", one.disk, err)
+		}
+	}
+}
+
+// TestWhatIsNotPublishedIsKept: a run that failed leaves what it measured in a temporary file.
+func TestWhatIsNotPublishedIsKept(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	r := &report{}
+	r.figure("speed", "drain", "tasks/s").add("none", 1234)
+	r.note("Round %d: nothing left.", 2)
+	r.finish(time.Minute)
+	if err := r.keep(); err == nil {
+		t.Error("it is no error that nothing was published")
+	}
+	files, err := filepath.Glob(filepath.Join(os.TempDir(), "growth-not-written-*.md"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	if text, err := os.ReadFile(files[0]); err != nil || !strings.Contains(string(text), "1,234") || !strings.Contains(string(text), "Round 2: nothing left.") {
+		t.Errorf("%v: %s", err, text)
 	}
 }
 
@@ -70,6 +113,12 @@ func TestOnlyKnownParts(t *testing.T) {
 	o := options{large: 1, due: 1, rounds: 1, pages: 1, only: "lists,sped"}
 	if err := o.check(); err == nil || !strings.Contains(err.Error(), "sped") {
 		t.Error(err)
+	}
+	for _, part := range []options{{only: "lists", rounds: 3}, {quick: true, rounds: 3}, {rounds: 1}} {
+		part.large, part.due, part.pages, part.write = 1, 1, 1, true
+		if err := part.check(); err == nil || !strings.Contains(err.Error(), "whole run") {
+			t.Errorf("%+v is written: %v", part, err)
+		}
 	}
 	o.only = "lists,speed"
 	if err := o.check(); err != nil || !o.takes("speed") || o.takes("memory") {

@@ -10,11 +10,13 @@
 //	memory    of api, scheduler and worker beside a million waiting tasks
 //	downtime  everything is off while a million tasks become due, then everything starts at once, beside ten million finished
 //
-// It fails when something did not work or a task was lost, never because something was slow.
+// It fails when something did not work or a task was lost or doubled, never because something was slow; then nothing is written to
+// docs/benchmarks, and what was measured is kept in a temporary file.
 //
 // Decisions. The rows are written by INSERT … SELECT from numbers, in the form in which Taskweir leaves them (fill.go), since
 // a day of real work cannot be waited for; they end over the last nine days, so that two in nine are beyond the retention of
-// seven. The database without finished tasks is emptied before each round: what the bench leaves there counts too. The
+// seven. The largest database gets nine sevenths of its rows: a purge that runs while it is measured never leaves it fewer than its
+// name says. Between two databases the topics of nsqd are deleted, which both would use. The database without finished tasks is emptied before each round: what the bench leaves there counts too. The
 // buffer pool is far smaller than the tables: a server whose memory holds everything would show nothing.
 package main
 
@@ -73,11 +75,37 @@ func (o options) check() error {
 			return fmt.Errorf("-only: %q is none of %s", name, strings.Join(parts, ", "))
 		}
 	}
+	if o.write && (o.quick || o.only != "" || o.rounds < 2) {
+		return errors.New("only a whole run is written: -write goes with -rounds 2 or more, and without -quick and -only")
+	}
 	if o.large < 1 || o.middle < 0 || o.waiting < 0 || o.due < 1 || o.rounds < 1 || o.pages < 1 {
 		return errors.New("numbers must be positive")
 	}
 	return nil
 }
+
+// The disk that is needed: each task with all that hangs on it and all indexes, and the server's logs and sorting.
+const (
+	rowBytes  = 850
+	restBytes = 3 << 30
+)
+
+var errSmall = errors.New("has too little room: set TMPDIR to a folder with more, or take fewer rows")
+
+// fits says whether the databases have room on a disk, and whether what is written is measured on one.
+func (o options) fits(d testkit.Disk) error {
+	if err := d.Durable(); err != nil && o.write {
+		return err
+	}
+	need := int64(o.filled()+2*o.middle+o.waiting+o.due)*rowBytes + restBytes
+	if d.Free >= 0 && d.Free < need {
+		return fmt.Errorf("%w: %d GB are free, and about %d are needed", errSmall, d.Free/1e9, need/1e9)
+	}
+	return nil
+}
+
+// filled is how many tasks the largest database begins with: what a purge may take comes on top of its size.
+func (o options) filled() int { return o.large * fillDays / retentionDays }
 
 // kit is what every part works with.
 type kit struct {
@@ -109,6 +137,13 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	disk, err := testkit.DiskOf(dir)
+	if err != nil {
+		return err
+	}
+	if err := o.fits(disk); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
 	k := &kit{o: o, keys: testkit.NewKeys(), began: time.Now()}
 	k.say("building")
 	if k.programs, err = testkit.BuildPrograms(ctx, dir); err != nil {
@@ -126,7 +161,7 @@ func run(ctx context.Context, o options) (err error) {
 			err = cerr
 		}
 	}()
-	if k.report, err = newReport(ctx, k); err != nil {
+	if k.report, err = newReport(ctx, k, disk); err != nil {
 		return err
 	}
 	err = k.measure(ctx)
@@ -134,7 +169,14 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	k.report.finish(time.Since(k.began))
-	return errors.Join(err, k.report.print(os.Stdout), k.report.save(err == nil && o.write))
+	err = errors.Join(err, k.report.print(os.Stdout))
+	switch {
+	case !o.write:
+		return err
+	case err != nil:
+		return errors.Join(err, k.report.keep())
+	}
+	return k.report.save()
 }
 
 func (k *kit) measure(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,6 +35,8 @@ type report struct {
 	Lost      int64              `json:"lost"`
 	Doubled   int64              `json:"doubled"`
 	Early     int64              `json:"early"`
+	Disk      testkit.Disk       `json:"disk"`
+	Notes     []string           `json:"notes,omitempty"`
 
 	columns []string
 }
@@ -51,13 +54,13 @@ type figure struct {
 	r *report
 }
 
-func newReport(ctx context.Context, k *kit) (*report, error) {
+func newReport(ctx context.Context, k *kit, disk testkit.Disk) (*report, error) {
 	text, err := k.servers.MariaDB.Query(ctx, "SELECT CONCAT(CURRENT_DATE,' ',VERSION())")
 	if err != nil {
 		return nil, err
 	}
 	date, version, _ := strings.Cut(text, " ")
-	r := &report{Date: date, Database: version, CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: k.o.rounds, Quick: k.o.quick, PoolMiB: k.o.poolMiB}
+	r := &report{Date: date, Database: version, CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: k.o.rounds, Quick: k.o.quick, Disk: disk, PoolMiB: k.o.poolMiB}
 	r.Machine, r.MemoryGiB = machine()
 	return r, nil
 }
@@ -95,6 +98,11 @@ func (f *figure) add(column string, values ...float64) {
 		f.r.columns = append(f.r.columns, column)
 	}
 	f.Values[column] = append(f.Values[column], values...)
+}
+
+// note says something of a round that its figures do not.
+func (r *report) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
 func (r *report) fate(column string, b *bench.Report) {
@@ -142,14 +150,17 @@ var sections = []struct{ part, title, text string }{
 
 func (r *report) markdown() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Growth\n\nWritten by `make growth` on %s: %s, %d CPUs, %.0f GiB; MariaDB %s at default durability, buffer pool %d MiB; %s; %d rounds; %.0f minutes with the fill.\n\n",
-		r.Date, r.Machine, r.CPUs, r.MemoryGiB, r.Database, r.PoolMiB, r.Go, r.Rounds, r.Seconds/60)
+	fmt.Fprintf(&b, "# Growth\n\nWritten by `make growth` on %s: %s, %d CPUs, %.0f GiB, %s; MariaDB %s at default durability, buffer pool %d MiB; %s; %d rounds; %.0f minutes with the fill.\n\n",
+		r.Date, r.Machine, r.CPUs, r.MemoryGiB, r.Disk, r.Database, r.PoolMiB, r.Go, r.Rounds, r.Seconds/60)
 	if r.Quick {
 		b.WriteString("Measured with `-quick`: rough figures.\n\n")
 	}
 	b.WriteString("The columns are databases of one server, by their finished tasks. Everything shares the machine's CPUs.\n")
 	for _, s := range sections {
 		r.section(&b, s.part, s.title, s.text)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "\n%s\n", note)
 	}
 	fmt.Fprintf(&b, "\nAccepted tasks lost: %d. Runs beyond a task's first: %d. Started early: %d.\n", r.Lost, r.Doubled, r.Early)
 	return b.Bytes()
@@ -200,7 +211,7 @@ func (f *figure) cell(column string) string {
 	if f.Part == "lists" {
 		return text + " \\| " + number(f.Most[column])
 	}
-	if ratio, ok := f.Ratio[column]; ok && f.Part == "speed" {
+	if ratio, ok := f.Ratio[column]; ok && f.Part == "speed" && f.Name != presentFigure {
 		text += fmt.Sprintf(" (%.2f)", ratio)
 	}
 	return text
@@ -247,11 +258,21 @@ func (r *report) print(w io.Writer) error {
 	return err
 }
 
-// save writes the report's files, if it shall.
-func (r *report) save(shall bool) error {
-	if !shall {
-		return nil
+// keep writes what was measured to a temporary file, since it is not published.
+func (r *report) keep() error {
+	f, err := os.CreateTemp("", "growth-not-written-*.md")
+	if err != nil {
+		return fmt.Errorf("keep what was measured: %w", err)
 	}
+	_, err = f.Write(r.markdown())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("keep what was measured: %w", err)
+	}
+	return fmt.Errorf("docs/benchmarks is as it was: what was measured is in %s", f.Name())
+}
+
+// save writes the report's files.
+func (r *report) save() error {
 	root, err := testkit.Root()
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ type column struct {
 	purge bool
 }
 
-var errFate = errors.New("tasks were lost or started early")
+var errFate = errors.New("tasks were lost, doubled or started early")
 
 // speed runs the bench against every database in turns.
 func (k *kit) speed(ctx context.Context, all []*database) error {
@@ -42,7 +42,7 @@ func (k *kit) speed(ctx context.Context, all []*database) error {
 		}
 		for _, c := range order {
 			began := time.Now()
-			if err := k.speedOf(ctx, c); err != nil {
+			if err := k.speedOf(ctx, c, round+1); err != nil {
 				return fmt.Errorf("%s: %w", c.title, err)
 			}
 			k.say("round %d of %d, %s: %.0f s", round+1, k.o.rounds, c.title, time.Since(began).Seconds())
@@ -51,11 +51,19 @@ func (k *kit) speed(ctx context.Context, all []*database) error {
 	return nil
 }
 
-func (k *kit) speedOf(ctx context.Context, c column) error {
+func (k *kit) speedOf(ctx context.Context, c column, round int) error {
+	if err := k.forget(ctx); err != nil {
+		return err
+	}
 	if c.d.finished == 0 && c.d.waiting == 0 {
 		if err := k.empty(ctx, c.d); err != nil {
 			return err
 		}
+	}
+	k.report.figure("speed", presentFigure, "tasks").add(c.title, float64(c.d.present))
+	next, err := k.number(ctx, c.d, "SELECT next FROM ids WHERE name='task'")
+	if err != nil {
+		return err
 	}
 	oldest, err := k.oldest(ctx, c)
 	if err != nil {
@@ -77,19 +85,27 @@ func (k *kit) speedOf(ctx context.Context, c column) error {
 	if err != nil {
 		return err
 	}
-	if rep.Lost > 0 || rep.Early > 0 {
-		return errFate
+	if rep.Lost > 0 || rep.Early > 0 || rep.Doubled > 0 {
+		return fmt.Errorf("%w: %d lost, %d doubled, %d early", errFate, rep.Lost, rep.Doubled, rep.Early)
 	}
 	after, err := k.counters(ctx)
 	if err != nil {
 		return err
 	}
 	k.report.figure("speed", "pages that the server read from its files", "pages").add(c.title, float64(after-reads))
+	left, err := k.number(ctx, c.d, "SELECT COUNT(*) FROM tasks WHERE id>=%d AND state>=4", next)
+	if err != nil {
+		return err
+	}
+	c.d.present += left
 	if c.purge {
-		return k.purged(ctx, c, oldest, took)
+		return k.purged(ctx, c, oldest, took, round)
 	}
 	return nil
 }
+
+// presentFigure says beside how many tasks the others were measured: each round leaves some, and a purge takes some away.
+const presentFigure = "finished tasks at the start"
 
 // empty takes away what the bench left in the database that shall have no finished tasks.
 func (k *kit) empty(ctx context.Context, d *database) error {
@@ -98,6 +114,7 @@ func (k *kit) empty(ctx context.Context, d *database) error {
 		b.WriteString("TRUNCATE TABLE " + table + ";")
 	}
 	_, err := k.query(ctx, d, "%s", b.String())
+	d.present = 0
 	return err
 }
 
@@ -122,7 +139,7 @@ func (k *kit) oldest(ctx context.Context, c column) (int64, error) {
 
 // purged adds how many tasks were deleted each second that the bench took: what is left between the places where the purge was
 // and is was too young, as failed and cancelled tasks are.
-func (k *kit) purged(ctx context.Context, c column, was int64, took float64) error {
+func (k *kit) purged(ctx context.Context, c column, was int64, took float64, round int) error {
 	is, err := k.oldest(ctx, c)
 	if err != nil {
 		return err
@@ -131,7 +148,15 @@ func (k *kit) purged(ctx context.Context, c column, was int64, took float64) err
 	if err != nil {
 		return err
 	}
+	c.d.present -= is - was - kept
 	k.report.figure("speed", "purged meanwhile", "tasks/s").add(c.title, float64(is-was-kept)/took)
+	left, err := k.number(ctx, c.d, "SELECT COUNT(*) FROM (SELECT 1 FROM tasks WHERE id=%d AND finished_at<CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)-%d) x", is, retentionDays*dayMs)
+	if err != nil {
+		return err
+	}
+	if left == 0 {
+		k.report.note("Round %d, %s: the purge had nothing left to delete before the measures ended.", round, c.title)
+	}
 	return nil
 }
 
