@@ -14,9 +14,14 @@ const expireAtOnce = maxList / task.MaxBellTasks
 // expirePostponed is how long a bell waits that could not be executed, so that it is not in the way of the others.
 const expirePostponed = 60_000
 
+// expireAgain is for how long after its time an expire bell is kept while some of its tasks run or await their completion. Whoever puts one of them back to
+// wait decides by a clock of its own, before its change: the task may not have expired yet by that, and have no other bell that
+// ends it. So this is longer than clocks differ and than a change waits for its locks.
+const expireAgain = 10_000
+
 // Expire executes due expire bells of a shard, at most limit of them: tasks that still wait (or are blocked) at their
-// expires_at fail without an attempt (protocol section 2, EXPIRE). A task that runs is not touched, and one that was
-// re-opened has no expiry any more. The start bells keep the ids; a claim drops them (I3).
+// expires_at fail without an attempt (protocol section 2, EXPIRE). A task that runs is not touched, and its bell is
+// executed once more after expireAgain; one that was re-opened has no expiry any more. The start bells keep the ids; a claim drops them (I3).
 //
 // It executes due deadline bells too: attempts that were not completed in time have failed.
 //
@@ -84,24 +89,62 @@ func (s *Store) expireBells(ctx context.Context, t tx, bells []int64) (int, erro
 	now := s.now()
 	x := newText(len(bells)).s("SELECT id,task_ids FROM bells").s(s.force()).s(" WHERE id IN (").ids(bells).s(") AND kind=1 AND due_at<=").n(now)
 	var due, ids []int64
+	lists := map[int64][]int64{}
 	if err := forEach(ctx, t, s.locked(x, "id", len(bells)).String(), func(rows *sql.Rows) error {
 		var id int64
 		var list sql.RawBytes
 		err := rows.Scan(&id, &list)
-		due, ids = append(due, id), appendParsed(ids, []byte(list))
+		lists[id] = appendParsed(nil, []byte(list))
+		due, ids = append(due, id), append(ids, lists[id]...)
 		return err
 	}); err != nil {
 		return 0, err
 	}
 	slices.Sort(ids)
-	ends, err := s.expireTasks(ctx, t, now, slices.Compact(ids))
+	ids = slices.Compact(ids)
+	ends, err := s.expireTasks(ctx, t, now, ids)
 	if err != nil {
 		return 0, err
+	}
+	if len(ends) < len(ids) {
+		if due, err = s.keepExpiring(ctx, t, now, due, ids, lists); err != nil {
+			return 0, err
+		}
 	}
 	if _, err := s.deleteIDs(ctx, t, listDelete{table: "bells", column: "id"}, due); err != nil {
 		return 0, err
 	}
 	return len(ends), s.terminate(ctx, t, now, ends)
+}
+
+// keepExpiring puts those of the bells off that list a task which has expired just now and is not over, and gives the others. Such a
+// task runs, or awaits its completion, or did when those that wait were locked.
+func (s *Store) keepExpiring(ctx context.Context, t tx, now int64, bells, ids []int64, lists map[int64][]int64) (done []int64, err error) {
+	open := map[int64]bool{}
+	for part := range slices.Chunk(ids, maxList) {
+		query := newText(len(part)).s("SELECT id FROM tasks").s(s.force()).s(" WHERE id IN (").ids(part).s(") AND state IN (1,2,3) AND expires_at>").
+			n(now - expireAgain).String()
+		if err := forEach(ctx, t, query, func(rows *sql.Rows) error {
+			var id int64
+			err := rows.Scan(&id)
+			open[id] = true
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	var kept []int64
+	for _, bell := range bells {
+		if slices.ContainsFunc(lists[bell], func(id int64) bool { return open[id] }) {
+			kept = append(kept, bell)
+		} else {
+			done = append(done, bell)
+		}
+	}
+	if len(kept) > 0 {
+		err = t.add(ctx, newText(len(kept)).s("UPDATE bells").s(s.force()).s(" SET due_at=").n(now+expireAgain).s(" WHERE id IN (").ids(kept).s(")").String())
+	}
+	return done, err
 }
 
 // expireTasks fails those of the sorted ids that have not started in time and gives their endings, for terminate.
