@@ -48,7 +48,7 @@ func (s *settings) others(ctx context.Context, named []string, programs testkit.
 	kills, rounds, replaced := 12, 1, 6
 	if s.isLong() { // about a fifth of half an hour, and of what is longer
 		times := max(1, int(s.long/(30*time.Minute)))
-		kills, rounds, replaced = 40*times, 2*times, 10*times
+		kills, rounds, replaced = 32*times, 2*times, 8*times
 	}
 	runs := map[string]func() ([]*run.Outcome, error){
 		runStandalone: func() ([]*run.Outcome, error) {
