@@ -8,7 +8,7 @@ const (
 	RulePhantom Rule = "phantom"
 	// RuleIdempotency: one Idempotency-Key makes its tasks once, and answers the same tasks each time.
 	RuleIdempotency Rule = "idempotency"
-	// RuleAnswer: a call fails, or is answered 5xx, only near a fault that can do that.
+	// RuleAnswer: a call fails, or is answered 5xx, only near a fault that can do that; it is refused only where a client had to expect it.
 	RuleAnswer Rule = "answer"
 	// RuleFinal: a final state is left by an explicit retry only; there is one final state per explicit retry.
 	RuleFinal Rule = "final"
@@ -35,11 +35,11 @@ const (
 	RuleEarly Rule = "early"
 	// RuleUnique: no two tasks hold a unique key at once; a refusal names one who held it; ended keys are free.
 	RuleUnique Rule = "unique"
-	// RuleLimit: no more tasks run at once than a limit of concurrency allows, and nobody holds a place in the end.
+	// RuleLimit: no more tasks run at once than a limit of concurrency allows, every limit is there in the end, and nobody holds a place.
 	RuleLimit Rule = "limit"
 	// RuleCounters: GET /v1/stats says what the history says.
 	RuleCounters Rule = "counters"
-	// RuleSlot: each slot of a schedule has one row and one task.
+	// RuleSlot: each slot of a schedule has one row and one task; where clocks were moved, none has two.
 	RuleSlot Rule = "slot"
 	// RuleTold: each final state of a task with a completion URL is told.
 	RuleTold Rule = "told"
