@@ -241,6 +241,39 @@ func TestRingsAgain(t *testing.T) {
 	})
 }
 
+// A bell that the broker lost without a word is rung again after seconds also in a lane of a few tasks a second, whose window stands for
+// minutes of them. (An nsqd whose disk had been full lost one so.)
+func TestRingsAgainSoonInASlowLane(t *testing.T) {
+	bubble(t, true, func(t *testing.T, m *memStore, b *broker, _ *Scheduler) {
+		m.setWorker(alive(7, 512))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			work(ctx, m, b, 512, time.Millisecond, func(task.Rung, int) {})
+		}()
+		for range 30 { // three a second
+			m.submit(1, 1, 1, 1, time.Now(), false)
+			m.setWorker(alive(7, 512)) // it beats
+			time.Sleep(time.Second / 3)
+		}
+		b.set(func(b *broker) { b.lose = true })
+		id := m.submit(1, 1, 1, 1, time.Now(), false)[0]
+		time.Sleep(time.Second)
+		if n := len(b.rung(id)); n != 1 {
+			t.Fatalf("rung %d times within a second", n)
+		}
+		b.set(func(b *broker) { b.lose = false })
+		time.Sleep(4 * time.Second)
+		if n := m.left(); n != 0 {
+			t.Errorf("%d tasks still wait 5 s after the broker lost their bell", n)
+		}
+		cancel()
+		b.more <- struct{}{}
+		<-done
+	})
+}
+
 // A broker that is gone: nothing is forgotten, it is asked with pauses, and all is rung when it is back.
 func TestBrokerGone(t *testing.T) {
 	bubble(t, true, func(t *testing.T, m *memStore, b *broker, _ *Scheduler) {

@@ -155,12 +155,13 @@ func earlier(x, y time.Time) time.Time {
 	return y
 }
 
-// reringInterval is how long a rung bell may stay before it is rung again for the first time.
-func reringInterval(least, most time.Duration, window int, perSecond float64) time.Duration {
+// reringInterval is how long a rung bell may stay before it is rung again for the first time: four times as long as the lane takes for so
+// many tasks.
+func reringInterval(least, most time.Duration, tasks int, perSecond float64) time.Duration {
 	if perSecond < 1 {
 		return least
 	}
-	return min(max(least, time.Duration(4*float64(window)/perSecond*float64(time.Second))), most)
+	return min(max(least, time.Duration(4*float64(tasks)/perSecond*float64(time.Second))), most)
 }
 
 // rering rings bells again that stayed too long, or that may be lost because a broker vanished.
@@ -237,7 +238,7 @@ func (p *loop) pressedResult(l *laneState, res pressed, now time.Time) {
 		l.stall, l.stalled = 0, time.Time{}
 		p.s.o.Logger.Info("bells are published again", "lane", l.lane.Topic())
 	}
-	w, rate := l.window(now), l.rate(now)
+	rate := l.rate(now)
 	for _, id := range res.ids {
 		r := l.rung[id]
 		if r == nil {
@@ -256,14 +257,16 @@ func (p *loop) pressedResult(l *laneState, res pressed, now time.Time) {
 			l.setAside(r, notAside)
 			r.rungAt = now
 		}
-		r.nextAt = now.Add(p.nextRing(l, r, now, w, rate))
+		r.nextAt = now.Add(p.nextRing(l, r, now, rate))
 	}
 	l.pollSoon(now)
 }
 
-// nextRing is how long a bell that was just rung may stay before it is rung again: at double the interval each time, which
-// starts with the lane's, but for when the lane is in haste.
-func (p *loop) nextRing(l *laneState, r *rungBell, now time.Time, window int, perSecond float64) time.Duration {
+// nextRing is how long a bell that was just rung may stay before it is rung again: at double the interval each time, but for when the lane is
+// in haste. It starts with what the lane takes for the tasks that are rung and not claimed, of which this bell is the last. (The protocol,
+// section 3, says W, which is the most that these may be. In a lane of a few tasks a second W stands for minutes, and so long a bell
+// that a broker lost without a word would wait beside idle workers.)
+func (p *loop) nextRing(l *laneState, r *rungBell, now time.Time, perSecond float64) time.Duration {
 	i := &p.s.o.Intervals
 	switch {
 	case l.hastyAgain(r, now):
@@ -271,7 +274,7 @@ func (p *loop) nextRing(l *laneState, r *rungBell, now time.Time, window int, pe
 	case r.interval == 0 && (r.limited() || r.held):
 		r.interval = limitedRering
 	case r.interval == 0:
-		r.interval = reringInterval(i.Rering, i.ReringMax, window, perSecond)
+		r.interval = reringInterval(i.Rering, i.ReringMax, max(l.unclaimed, r.n), perSecond)
 	default:
 		r.interval = min(2*r.interval, i.ReringMax)
 	}
