@@ -136,13 +136,21 @@ func (l *Load) makeApp(ctx context.Context) error {
 }
 
 // limits is how many limits makeQueues makes.
-const limits = 2
+func (l *Load) limits() int {
+	if l.o.NoLimitKey {
+		return 1
+	}
+	return 2
+}
 
 // makeQueues makes the queues that are not plain: the limited one, and the paused one in which tasks expire; and the limit key.
 func (l *Load) makeQueues(ctx context.Context) error {
 	limit := l.o.Limit
 	if _, err := l.admin.Queues.Put(ctx, l.queue(limited), apiv1.QueueUpdate{Limits: &apiv1.Limits{Concurrency: &limit}}); err != nil {
 		return fmt.Errorf("load: make the limited queue: %w", err)
+	}
+	if l.o.NoLimitKey {
+		return nil
 	}
 	// The key is its app's: the load's own.
 	if _, err := l.apis[0].LimitKeys.Put(ctx, l.queue(limitKey), apiv1.LimitKeyUpdate{Limits: &apiv1.Limits{Concurrency: &limit}}); err != nil {

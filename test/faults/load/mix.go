@@ -87,7 +87,7 @@ func (d *draw) place(l *Load, w *history.Want) {
 	}
 	if d.chance(0.06) {
 		w.Queue = l.queue(limited)
-	} else if d.chance(0.06) {
+	} else if d.chance(0.06) && !l.o.NoLimitKey {
 		w.LimitKey = l.queue(limitKey)
 	}
 	if d.chance(0.15) {

@@ -21,6 +21,8 @@ type Options struct {
 	PerTry   time.Duration // how long a try may take; 0: 10 s
 	Patience time.Duration // how long a call is repeated; 0: 2 min
 	Limit    int           // tasks of the limited queue, and of the limit key, that may run at once; 0: 4
+	// NoLimitKey leaves limit keys out: a build before them is among the APIs, and refuses what it does not know.
+	NoLimitKey bool
 	// Schedules is how many schedules fire each second; 0: 2, negative: none.
 	Schedules int
 	// Shifting says that clocks are moved: schedules fire each minute, and which slots there must be is not asked.

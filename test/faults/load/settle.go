@@ -32,7 +32,7 @@ func (l *Load) Stop(ctx context.Context, within time.Duration) (*history.History
 	deadline, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	stuck := l.settle(deadline)
-	h := &history.History{Fenced: l.o.Fence, Limited: limits}
+	h := &history.History{Fenced: l.o.Fence, Limited: l.limits()}
 	read, done := context.WithTimeout(ctx, 2*time.Minute)
 	defer done()
 	err := l.readEnd(read, &h.End)

@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) (out *run.Outcome, err error) {
 	if err := u.start(ctx, c); err != nil {
 		return nil, err
 	}
-	clients, err := load.Start(ctx, load.Options{APIs: c.APIs(), Key: c.Keys.Bootstrap, Database: c.DatabaseURL(), Seed: o.Seed, Rate: o.Rate, Fence: true, Began: u.rec.Began})
+	clients, err := load.Start(ctx, load.Options{NoLimitKey: true, APIs: c.APIs(), Key: c.Keys.Bootstrap, Database: c.DatabaseURL(), Seed: o.Seed, Rate: o.Rate, Fence: true, Began: u.rec.Began})
 	if err != nil {
 		return nil, err
 	}
