@@ -50,7 +50,9 @@ func (c *Cluster) Running(ctx context.Context) (list []Run, err error) {
 	defer rows.Close()
 	names := map[int]string{}
 	for _, u := range c.units {
-		names[u.PID()] = u.Name
+		for _, life := range u.Lives() {
+			names[life.PID] = u.Name
+		}
 	}
 	for rows.Next() {
 		var task int64

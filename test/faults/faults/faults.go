@@ -171,11 +171,11 @@ func (k Kind) Do(ctx context.Context, c *cluster.Cluster, p Pace, now func() tim
 	r := &Result{Injection: i, Group: k.Group}
 	sleep(ctx, i.At)
 	defer c.Hurt()()
-	r.Running, _ = c.Running(ctx) // none when the database is away already
-	r.InFlight = len(r.Running)
+	a := &act{Result: r, c: c, pace: p, now: now}
+	a.runs(ctx)
 	r.Began = now()
 	r.Fault = history.Fault{Kind: k.Name, Targets: i.Targets, Injected: r.Began}
-	err := k.act(ctx, &act{Result: r, c: c, pace: p, now: now})
+	err := k.act(ctx, a)
 	if r.Ended == 0 {
 		r.Ended = now()
 	}
@@ -187,6 +187,12 @@ func (k Kind) Do(ctx context.Context, c *cluster.Cluster, p Pace, now func() tim
 		r.Err = fmt.Errorf("%s (%s): %w", i.Kind, strings.Join(i.Targets, ", "), err)
 	}
 	return r
+}
+
+// runs notes what runs now; nothing when the database is away already.
+func (a *act) runs(ctx context.Context) {
+	a.Running, _ = a.c.Running(ctx) // see above
+	a.InFlight = len(a.Running)
 }
 
 var errNoTarget = errors.New("no such unit or link")

@@ -143,7 +143,10 @@ func dies(ctx context.Context, a *act, u *cluster.Unit) error {
 	}
 	a.Times = 1
 	a.touches(u, false)
-	a.From = a.Began
+	a.runs(ctx) // what it ran is still its own
+	if a.From = a.Began; len(u.Lives()) > a.starts {
+		a.From = u.Lives()[a.starts-1].Ended
+	}
 	return a.ready(ctx, []*cluster.Unit{u})
 }
 
@@ -157,6 +160,7 @@ func stops(ctx context.Context, a *act, u *cluster.Unit) error {
 	a.Times = 1
 	a.touches(u, true)
 	a.From = a.now()
+	a.runs(ctx)
 	sleep(ctx, a.Injection.For)
 	return u.Thaw()
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/taskweir/taskweir/test/faults/faults"
 )
 
 func TestAlarmsAreFoundInLogs(t *testing.T) {
@@ -57,5 +59,27 @@ func TestProbeIsSubmittedWhereverItIsTaken(t *testing.T) {
 	defer cancel()
 	if _, err := p.submit(ctx); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Fatal(err)
+	}
+}
+
+func TestOnlyAStartThatNobodyHinderedIsTooSlow(t *testing.T) {
+	fault := func(targets ...string) *faults.Result {
+		return &faults.Result{Injection: faults.Injection{Targets: targets}}
+	}
+	res := fault("worker1", "api1")
+	res.Starts = []faults.Start{{Unit: "worker1", Took: 30 * time.Second}, {Unit: "api1", Took: 25 * time.Second}}
+	for _, c := range []struct {
+		other string
+		want  string
+	}{
+		{"worker2", "worker1"},
+		{"worker2→mariadb", "worker1"},
+		{"worker1→mariadb", "api1"},
+		{"client→api1", "worker1"},
+		{"redis", ""},
+	} {
+		if got := slowest(res, []*faults.Result{res, fault(c.other)}); got.Unit != c.want {
+			t.Errorf("beside %s: %+v", c.other, got)
+		}
 	}
 }
