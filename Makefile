@@ -42,7 +42,7 @@ bench: ## measure standalone and MariaDB + Redis + nsqd, beside the machine's ow
 
 .PHONY: growth
 growth: ## measure beside 0, 1 and 10 million finished tasks and 1 million waiting, and write docs/benchmarks/growth.md (15 minutes, 17 GB)
-	go run ./internal/testkit/cmd/growth -write
+	go run ./internal/testkit/cmd/growth -write -rounds $(or $(ROUNDS),3)
 
 .PHONY: peers
 peers: ## measure beside asynq, River, machinery and bare NSQ; write docs/benchmarks and README's table (as root on Debian 12: installs what is missing)
