@@ -14,6 +14,7 @@ const (
 	fillPart = 100_000 // rows of one INSERT
 	fillDays = 9       // over which the finished tasks were made
 	dayMs    = 86_400_000
+	hourMs   = dayMs / 24
 
 	retentionDays = 7 // of succeeded tasks, unless it is set
 )

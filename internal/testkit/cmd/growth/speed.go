@@ -150,7 +150,8 @@ func (k *kit) purged(ctx context.Context, c column, was int64, took float64, rou
 	}
 	c.d.present -= is - was - kept
 	k.report.figure("speed", "purged meanwhile", "tasks/s").add(c.title, float64(is-was-kept)/took)
-	left, err := k.number(ctx, c.d, "SELECT COUNT(*) FROM (SELECT 1 FROM tasks WHERE id=%d AND finished_at<CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)-%d) x", is, retentionDays*dayMs)
+	// Tasks grow too old all the time: what did so within an hour is nothing that kept the purge at work.
+	left, err := k.number(ctx, c.d, "SELECT COUNT(*) FROM (SELECT 1 FROM tasks WHERE id=%d AND finished_at<CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)-%d) x", is, retentionDays*dayMs+hourMs)
 	if err != nil {
 		return err
 	}
