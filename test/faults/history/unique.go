@@ -75,8 +75,12 @@ func (c *checker) holding(r *Row) (held, bool) {
 	case "forever":
 		until = math.MaxInt64 / 2_000_000
 	}
+	replaced := r.Reason == "replaced" && r.Finished != 0 // who replaces a task takes its key, whatever its scope
+	if replaced {
+		until = min(until, r.Finished)
+	}
 	k := held{row: r, sure: span{math.MaxInt64, c.clock.of(until).lo}, most: span{c.clock.of(r.Created).lo, c.clock.of(until).hi + release}}
-	if r.UniqueScope == "window" || r.UniqueScope == "until_due" {
+	if !replaced && (r.UniqueScope == "window" || r.UniqueScope == "until_due") {
 		k.most.hi -= release // by time, not by a transaction
 	}
 	if o := c.made[r.Tag]; o != nil && o.Done() && c.reopened[r.ID] == 0 {
