@@ -25,8 +25,8 @@ type world struct {
 
 const ms = time.Millisecond
 
-// legal makes up a history.
-func legal(seed uint64) *History {
+// legal makes up a history, with more of it if wished.
+func legal(seed uint64, more ...func(w *world)) *History {
 	w := &world{r: rand.New(rand.NewPCG(seed, 7)), h: &History{Fenced: true, Limited: 2, Beat: 500 * ms}, stats: map[string]*Counters{}, id: 100, attempt: 1000}
 	for i := range 4 {
 		w.h.Processes = append(w.h.Processes, Process{Name: fmt.Sprintf("worker%d", i+1), Role: "worker", PID: 500 + i})
@@ -55,6 +55,9 @@ func legal(seed uint64) *History {
 	w.killedWorker()
 	w.cutAPI()
 	w.schedule()
+	for _, m := range more {
+		m(w)
+	}
 	w.h.End.Now = db(190 * time.Second)
 	w.h.End.Limits = []Limit{{Key: "q:limited", Queue: "limited", Max: 1}, {Key: "k:shared", LimitKey: "shared", Max: 1}}
 	for _, s := range w.stats {
