@@ -49,7 +49,7 @@ var taskOperations = []Operation{
 		Text:  "Ends a waiting task at once and has a running one stopped by its worker. A task that is final stays as it is.",
 		Query: []string{"app", "wait"}, Reads: Empty,
 		Answers: []Answer{{Status: 200, Text: "The task, which is final.", Type: apiv1.Task{}}, {Status: 202, Text: "The task still runs.", Type: apiv1.Task{}}},
-		Codes:   []string{"task_not_found", "too_many_waiting", "outcome_unknown"}, Example: Example{Query: "wait=2s"}},
+		Codes:   []string{"task_not_found", "outcome_unknown"}, Example: Example{Query: "wait=2s"}},
 
 	{Method: post, Path: "/v1/tasks/{id}/retry", ID: "retryTask", Tag: "Tasks", Title: "Retry a final task", Scope: "submit",
 		Text: "Puts a failed or cancelled task back, with `force` also a succeeded one. With `payload` it makes a new task instead; " +

@@ -160,12 +160,14 @@ func TestRateLimitHolds(t *testing.T) {
 		want(w.t, "first", len(w.claim(100, bellIDs(bells)...).Tasks), 4)
 		want(w.t, "second", len(w.claim(100, bellIDs(bells)...).Tasks), 0)
 		set(task.Limits{RateTasks: 100, RatePerMs: 1000, RateBurst: 1}, false) // begins anew
-		began, got := time.Now(), 0
+		began, got, claims := time.Now(), 0, 0
 		for time.Since(began) < 300*time.Millisecond {
 			got += len(w.claim(100, bellIDs(bells)...).Tasks)
+			claims++
 		}
-		if most := int(time.Since(began)/(10*time.Millisecond)) + 2; got > most || got < 10 {
-			w.t.Errorf("%d started in %v at 100/s", got, time.Since(began))
+		// A claim wins one with this burst: of few claims, on a busy machine, nearly all win.
+		if most := int(time.Since(began)/(10*time.Millisecond)) + 2; got > most || got < min(10, claims-2) {
+			w.t.Errorf("%d claims started %d in %v at 100/s", claims, got, time.Since(began))
 		}
 		want(w.t, "running", running(), 0)
 	})
