@@ -111,7 +111,7 @@ func (s *settings) phases(ctx context.Context, b *builds, w wishes, out io.Write
 			if context.Cause(ctx) == errTooLong {
 				break
 			}
-			if s.isLong() && over(0) && ctx.Err() == nil {
+			if n > 0 && over(0) && ctx.Err() == nil { // the first turn is whole: every kind of fault is in it
 				break
 			}
 			if _, err := b.programs(ctx, p.race); err != nil { // before anything runs beside it
@@ -144,6 +144,6 @@ func (s *settings) one(ctx context.Context, b *builds, p phase, over func(int) b
 			if !s.isLong() {
 				return p.plan.Pass() > 1
 			}
-			return d >= p.most || over(faults)
+			return (d >= p.most || over(faults)) && (!p.clocks || p.plan.Pass() > 1) // a pass of the clocks is short
 		}})
 }
