@@ -136,12 +136,18 @@ func TestReringInterval(t *testing.T) {
 
 func TestBellSize(t *testing.T) {
 	for _, c := range []struct {
-		is   int
-		ms   float64
-		want int
-	}{{16, 0, 16}, {16, 1, 100}, {100, 1, 100}, {100, 5.5, 100}, {16, 4.5, 16}, {100, 20, 16}, {16, 55, 16}, {16, 100, 1}, {1, 45, 1}, {1, 10, 16}, {1, 0.1, 100}} {
-		if got := bellSizeFor(c.is, c.ms); got != c.want {
-			t.Errorf("size %d at %v ms: %d, want %d", c.is, c.ms, got, c.want)
+		is    int
+		ms    float64
+		slots int
+		want  int
+	}{
+		{16, 0, 256, 16}, {16, 1, 256, 100}, {100, 1, 256, 100}, {100, 5.5, 256, 100}, {16, 4.5, 256, 16}, {100, 20, 256, 16}, {16, 55, 256, 16},
+		{16, 100, 256, 1}, {1, 45, 256, 1}, {1, 10, 256, 16}, {1, 0.1, 256, 100},
+		{16, 100, 1024, 16}, {16, 12, 1024, 100}, {16, 300, 1024, 1}, {100, 30, 1024, 16}, // a large worker is done with a bell sooner
+		{16, 1, 2, 100}, {16, 100, 2, 1}, {16, 20, 0, 16}, // a small one leaves in it what it cannot take
+	} {
+		if got := bellSizeFor(c.is, c.ms, c.slots); got != c.want {
+			t.Errorf("size %d at %v ms with %d slots: %d, want %d", c.is, c.ms, c.slots, got, c.want)
 		}
 	}
 }

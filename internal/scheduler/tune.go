@@ -20,12 +20,21 @@ func creditFor(window int, perSecond float64) int {
 	return max(window/4, int(0.4*perSecond))
 }
 
-// bellSizeFor is how many tasks a bell of the lane may hold, from the mean run time. It changes only when the mean has
-// clearly left the class of the current size.
-func bellSizeFor(current int, runMs float64) int {
+// usualSlots is a worker's default number of slots, for which the classes of bellSizeFor are.
+const usualSlots = 256
+
+// bellSizeFor is how many tasks a bell of the lane may hold, from the mean run time and the slots of one worker. It changes only
+// when the mean has clearly left the class of the current size.
+//
+// A bell goes to one worker, so that what counts is for how long it keeps that one busy: a worker of 1,024 slots is done with a
+// bell in a quarter of the time, and calls to one endpoint run longer the more of them run at once. Without that, more slots made
+// bells of one task, and a message for each, of work that is over in a moment. A worker with fewer slots keeps the classes: it
+// leaves in the bell what it cannot take.
+func bellSizeFor(current int, runMs float64, slots int) int {
 	if runMs <= 0 {
 		return current
 	}
+	runMs /= max(1, float64(slots)/usualSlots)
 	class := func(ms float64) int {
 		switch {
 		case ms < 5:
@@ -76,7 +85,7 @@ func (p *loop) tune(ctx context.Context, l *laneState, now time.Time) error {
 	if !l.writtenAt.IsZero() {
 		current = l.written
 	}
-	want := tuning{p.wantCredit(l, now), bellSizeFor(current.bellSize, l.runMs)}
+	want := tuning{p.wantCredit(l, now), bellSizeFor(current.bellSize, l.runMs, p.workers.slotsOfOne(l.lane.Queue))}
 	if !matters(current, want) {
 		return nil
 	}

@@ -61,6 +61,16 @@ func (v *workersView) slots(queue string) (n int) {
 	return n
 }
 
+// slotsOfOne is how many slots the smallest of them has; 0: nobody serves the queue.
+func (v *workersView) slotsOfOne(queue string) (n int) {
+	for _, w := range v.serving(queue) {
+		if n == 0 || w.Info.Slots < n {
+			n = w.Info.Slots
+		}
+	}
+	return n
+}
+
 // shellSlots counts those of them that run commands.
 func (v *workersView) shellSlots(queue string) (n int) {
 	for _, w := range v.serving(queue) {
