@@ -15,6 +15,15 @@ func Tuned() system.Adapter {
 	})
 }
 
+// Results is the same with its results in Redis, as in its examples, so that the state of a task can be read as with every other
+// system here.
+func Results() system.Adapter {
+	return adapter("machinery-results", "machinery, Redis without persistence (not durable), with results", tuning{concurrency: 32, delayedPoll: 1, results: true}, []system.Setting{
+		{Name: "concurrency", Value: "32"},
+		{Name: "DelayedTasksPollPeriod", Value: "1 ms"},
+	})
+}
+
 // Stock is machinery with its default settings.
 func Stock() system.Adapter {
 	a := adapter("machinery-stock", "machinery, Redis without persistence (not durable), default settings", tuning{}, []system.Setting{
@@ -26,18 +35,26 @@ func Stock() system.Adapter {
 }
 
 // All are the adapters of this package.
-func All() []system.Adapter { return []system.Adapter{Tuned(), Stock()} }
+func All() []system.Adapter { return []system.Adapter{Tuned(), Results(), Stock()} }
 
 // tuning is what differs from machinery's defaults; a zero is the default.
 type tuning struct {
 	concurrency int
-	delayedPoll int // ms
+	delayedPoll int  // ms
+	results     bool // keep them, in the same Redis
+}
+
+func (t tuning) backend() string {
+	if t.results {
+		return "Redis, kept for an hour (default)"
+	}
+	return "null: neither state nor result of a task can be read"
 }
 
 func adapter(name, title string, with tuning, settings []system.Setting) system.Adapter {
 	return system.Adapter{
-		Name: name, Title: title,
-		Settings: append(settings, system.Setting{Name: "result backend", Value: "null"}, system.Setting{Name: "all others", Value: "default"}),
+		Name: name, Title: title, Unrecorded: !with.results,
+		Settings: append(settings, system.Setting{Name: "result backend", Value: with.backend()}, system.Setting{Name: "all others", Value: "default"}),
 		Modules:  []string{"github.com/RichardKnop/machinery/v2", "github.com/redis/go-redis/v9"},
 		Missing:  servers.MissingRedis,
 		Serve: func(ctx context.Context, dir string) (system.Servers, error) {

@@ -9,7 +9,9 @@ import (
 	stdlog "log"
 
 	"github.com/RichardKnop/machinery/v2"
+	"github.com/RichardKnop/machinery/v2/backends/iface"
 	"github.com/RichardKnop/machinery/v2/backends/null"
+	backend "github.com/RichardKnop/machinery/v2/backends/redis"
 	broker "github.com/RichardKnop/machinery/v2/brokers/redis"
 	"github.com/RichardKnop/machinery/v2/config"
 	"github.com/RichardKnop/machinery/v2/locks/eager"
@@ -66,7 +68,11 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 // server makes a machinery server with connections of its own.
 func (p *peer) server() *machinery.Server {
 	c := &config.Config{DefaultQueue: "tasks", NoUnixSignals: true, Redis: &config.RedisConfig{DelayedTasksPollPeriod: p.with.delayedPoll}}
-	return machinery.NewServer(c, broker.NewGR(c, []string{p.addr}, 0), null.New(), eager.New())
+	var results iface.Backend = null.New()
+	if p.with.results {
+		results = backend.NewGR(c, []string{p.addr}, 0)
+	}
+	return machinery.NewServer(c, broker.NewGR(c, []string{p.addr}, 0), results, eager.New())
 }
 
 // Submit implements system.System.

@@ -138,7 +138,11 @@ func (r *round) measures() []measure {
 	case r.spec.Memory:
 		return []measure{{warmUp, r.warm}, {"memory", r.memory}}
 	case r.adapter.Tuned != "":
-		return []measure{{warmUp, r.warm}, {"pickup", r.pickup}, {"instant", r.instants}, {"spread", r.spread}}
+		all := []measure{{warmUp, r.warm}}
+		if r.adapter.Throughput {
+			all = append(all, measure{"drain", r.drain}, measure{"steady", r.steady}, measure{"callbacks", r.callbacks})
+		}
+		return append(all, measure{"pickup", r.pickup}, measure{"instant", r.instants}, measure{"spread", r.spread})
 	}
 	return []measure{{warmUp, r.warm}, {"submit", r.submits}, {"drain", r.drain}, {"steady", r.steady}, {"HTTP", r.http},
 		{"callbacks", r.callbacks}, {"pickup", r.pickup}, {"instant", r.instants}, {"spread", r.spread}, {"cancel", r.cancels}}

@@ -232,6 +232,23 @@ func TestARoundMeasuresEverythingAndFindsNothingAmissInASoundSystem(t *testing.T
 	}
 }
 
+func TestStockSettingsAreShownByWhatTheyChange(t *testing.T) {
+	t.Parallel()
+	latencies := roundOf(t, &fake{}, tuned)
+	both := roundOf(t, &fake{}, func(_ *Spec, a *system.Adapter) { a.Tuned, a.Throughput = "x", true })
+	for _, name := range []string{Drain, Steady256, SteadyBulk, Callbacks} {
+		if _, ok := latencies.figure(name); ok {
+			t.Errorf("%s was measured although it does not change", name)
+		}
+		if v, ok := both.figure(name); !ok || v <= 0 {
+			t.Errorf("%s: %v, %v", name, v, ok)
+		}
+	}
+	if _, ok := both.figure(Pickup + ", p99"); !ok {
+		t.Error("no pickup")
+	}
+}
+
 func TestLostTasksAreCounted(t *testing.T) {
 	t.Parallel()
 	got := roundOf(t, &fake{lose: 100}, func(s *Spec, _ *system.Adapter) { s.Options.Late = 100 * time.Millisecond })

@@ -16,6 +16,7 @@ type Goal struct {
 	Against string `json:"against"` // what it was compared with
 	Reached bool   `json:"reached"`
 	Unknown bool   `json:"unknown,omitempty"` // something it needs was not measured
+	Reason  string `json:"reason,omitempty"`  // why it was not reached, where that is known
 }
 
 // best is the best peer in something.
@@ -29,9 +30,14 @@ type best struct {
 // bestOf finds the peer with the highest, or lowest, median of some figures, each peer by its best way. The stock settings of a
 // system are no peer of their own.
 func (r *Report) bestOf(lowest, durable bool, figures ...string) best {
+	return r.bestWho(func(s *System) bool { return !durable || s.Durable != "" }, lowest, figures...)
+}
+
+// bestWho is bestOf of the peers that may.
+func (r *Report) bestWho(may func(*System) bool, lowest bool, figures ...string) best {
 	var b best
 	for _, s := range r.Systems {
-		if s.ours() || s.Transport || s.Tuned != "" || durable && s.Durable == "" {
+		if s.ours() || s.Transport || s.Tuned != "" || !may(s) {
 			continue
 		}
 		for _, name := range figures {
@@ -73,9 +79,38 @@ func (j *judge) throughput() {
 	j.atLeast("steady, single submits of 256 callers", measure.Steady256, 2, j.r.bestOf(false, false, measure.Steady256, measure.Steady32))
 	j.atLeast("steady, batches of 500", measure.SteadyBulk, 2.5, j.r.bestOf(false, true, measure.SteadyBulk, measure.Steady256, measure.Steady32))
 	j.atLeast("steady, single submits over HTTP, 256 clients", measure.SteadyHTTP, 0.35, j.own(measure.BareHTTP))
-	j.atLeast("HTTP callbacks", measure.Callbacks, 2, j.r.bestOf(false, false, measure.Callbacks))
-	j.atLeast("HTTP callbacks", measure.Callbacks, 0.6, j.own(measure.BareHTTP, measure.BareHTTPFew))
+	j.callbacks()
 	j.atMostOf("CPU seconds of all processes per 1,000 drained", measure.DrainCPU, 0.4, j.lowestAsynq())
+}
+
+// callbacks are held against the best peer of all, against the best of those that keep a record of a task as Taskweir does, and
+// against bare requests, which bound them all.
+func (j *judge) callbacks() {
+	yard := j.own(measure.BareHTTP, measure.BareHTTPFew)
+	peer := j.r.bestOf(false, false, measure.Callbacks)
+	j.atLeast("HTTP callbacks", measure.Callbacks, 2, peer)
+	j.because(func(float64) string {
+		if !yard.ok {
+			return ""
+		}
+		return fmt.Sprintf("twice the best peer would be %.2f × of what bare POSTs reach here (%s/s), with nothing left for storing anything", 2*peer.value/yard.value, number(yard.value))
+	})
+	recorded := j.r.bestWho(func(s *System) bool { return !s.Unrecorded }, false, measure.Callbacks)
+	j.atLeast("HTTP callbacks, of peers that keep a record of a task", measure.Callbacks, 2, recorded)
+	j.atLeast("HTTP callbacks", measure.Callbacks, 0.6, yard)
+	j.because(func(ours float64) string {
+		cpu := float64(j.r.Machine.Cores) * 1e6
+		return fmt.Sprintf("with all processors busy a bare exchange takes %s µs of them and a callback %s µs; the goal leaves %s µs for announcing, claiming and "+
+			"committing a task with its answer in the database", number(cpu/yard.value), number(cpu/ours), number(cpu/(0.6*yard.value)-cpu/yard.value))
+	})
+}
+
+// because adds to the last goal, when it was not reached, why.
+func (j *judge) because(why func(callbacks float64) string) {
+	g := &j.goals[len(j.goals)-1]
+	if ours, ok := j.us.median(measure.Callbacks); ok && !g.Unknown && !g.Reached {
+		g.Reason = why(ours)
+	}
 }
 
 // own is the highest of some yardsticks that were measured in Taskweir's own rounds.

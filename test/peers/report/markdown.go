@@ -23,8 +23,8 @@ func (r *Report) Markdown(w io.Writer) error {
 	r.table(&b, r.tuned(), r.rows())
 	if stock := r.stock(); len(stock) > 0 {
 		b.WriteString("\n## With the systems' default settings\n\nThe columns above are tuned. These are the same systems as they come, in what those settings change " +
-			"of latencies. Throughput with default settings is not measured, and GOGC=300 is set here too.\n\n")
-		r.table(&b, stock, latencyRows())
+			"of latencies. Throughput with default settings is measured of Taskweir only, and GOGC=300 is set here too.\n\n")
+		r.table(&b, stock, append(throughputRows(), latencyRows()...))
 	}
 	for _, s := range r.Systems {
 		s.details(&b, r)
@@ -66,6 +66,11 @@ func (r *Report) goals(b *strings.Builder) {
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", g.What, g.Goal, g.Got, g.ByRound, g.Against, reached)
 	}
 	b.WriteString("\n")
+	for _, g := range r.Goals {
+		if g.Reason != "" {
+			fmt.Fprintf(b, "Why %s stays below %s: %s.\n\n", g.What, g.Goal, g.Reason)
+		}
+	}
 }
 
 func (r *Report) tuned() []*System {
@@ -88,6 +93,10 @@ func (r *Report) rows() []string {
 		}
 	}
 	return names
+}
+
+func throughputRows() []string {
+	return []string{measure.Drain, measure.DrainCPU, measure.Steady32, measure.Steady256, measure.SteadyBulk, measure.Callbacks}
 }
 
 func latencyRows() []string {

@@ -33,17 +33,19 @@ type Report struct {
 
 // System is everything that was measured of one system.
 type System struct {
-	Name      string            `json:"name"`
-	Title     string            `json:"title"`
-	Durable   string            `json:"durable"`
-	Tuned     string            `json:"tuned,omitempty"` // it shows the stock settings of this one
-	Transport bool              `json:"transport,omitempty"`
-	Settings  []system.Setting  `json:"settings"`
-	Modules   map[string]string `json:"modules"`  // versions of libraries
-	Versions  map[string]string `json:"versions"` // versions of servers
-	Figures   []*Figure         `json:"figures"`
-	Fates     []measure.Fate    `json:"fates"` // of each measure, all rounds together
-	Errors    []string          `json:"errors,omitempty"`
+	Name      string `json:"name"`
+	Title     string `json:"title"`
+	Durable   string `json:"durable"`
+	Tuned     string `json:"tuned,omitempty"` // it shows the stock settings of this one
+	Transport bool   `json:"transport,omitempty"`
+	// Unrecorded: nothing can be asked about its tasks.
+	Unrecorded bool              `json:"unrecorded,omitempty"`
+	Settings   []system.Setting  `json:"settings"`
+	Modules    map[string]string `json:"modules"`  // versions of libraries
+	Versions   map[string]string `json:"versions"` // versions of servers
+	Figures    []*Figure         `json:"figures"`
+	Fates      []measure.Fate    `json:"fates"` // of each measure, all rounds together
+	Errors     []string          `json:"errors,omitempty"`
 }
 
 // Figure is one thing measured once a round.
@@ -64,7 +66,7 @@ func New(rounds int, sizes measure.Options) *Report {
 
 // NewSystem is a system of which nothing was measured yet.
 func NewSystem(a system.Adapter) *System {
-	return &System{Name: a.Name, Title: a.Title, Durable: a.Durable, Tuned: a.Tuned, Transport: a.Transport, Settings: a.Settings}
+	return &System{Name: a.Name, Title: a.Title, Durable: a.Durable, Tuned: a.Tuned, Transport: a.Transport, Unrecorded: a.Unrecorded, Settings: a.Settings}
 }
 
 // Add takes a round in.
@@ -186,9 +188,12 @@ func (r *Report) Broken() error {
 const (
 	oursName       = "taskweir"
 	standaloneName = "standalone"
+	stockName      = "taskweir-stock"
 )
 
-func (s *System) ours() bool { return s.Name == oursName || s.Name == standaloneName }
+func (s *System) ours() bool {
+	return s.Name == oursName || s.Name == standaloneName || s.Name == stockName
+}
 
 // JSON writes the report as one object.
 func (r *Report) JSON(w io.Writer) error {

@@ -93,6 +93,53 @@ func TestCallbacksAreHeldAgainstTheFasterYardstick(t *testing.T) {
 	}
 }
 
+func TestCallbacksShortOfTheGoalSayWhyAndWhoKeepsARecord(t *testing.T) {
+	r := two(t)
+	r.Machine.Cores = 2
+	add := func(name string, figures ...measure.Figure) { r.System(name).Add(&measure.Result{Figures: figures}) }
+	add("taskweir", measure.Figure{Name: measure.BareHTTP, Value: 40_000}, measure.Figure{Name: measure.Callbacks, Value: 20_000})
+	add("river", measure.Figure{Name: measure.Callbacks, Value: 9_000})
+	add("asynq-mem", measure.Figure{Name: measure.Callbacks, Value: 18_000})
+	r.System("asynq-mem").Unrecorded = true
+	r.Finish(time.Minute)
+	if g := goalOf(t, r, "HTTP callbacks", "≥ 2 ×"); g.Reached || !strings.Contains(g.Reason, "would be 0.90 × of what bare POSTs reach here (40,000/s)") {
+		t.Errorf("%+v", g)
+	}
+	if g := goalOf(t, r, "HTTP callbacks, of peers that keep a record of a task", "≥ 2 ×"); !g.Reached || g.Got != "2.22 ×" || !strings.Contains(g.Against, "River") || g.Reason != "" {
+		t.Errorf("%+v", g)
+	}
+	// 2 processors: 50 µs a bare exchange, 100 µs a callback; 0.6 of 40,000 is 83.3 µs each.
+	if g := goalOf(t, r, "HTTP callbacks", "≥ 0.6 ×"); g.Reached || !strings.Contains(g.Reason, "takes 50.0 µs of them and a callback 100 µs; the goal leaves 33.3 µs") {
+		t.Errorf("%+v", g)
+	}
+	var b bytes.Buffer
+	if err := r.Markdown(&b); err != nil || !strings.Contains(b.String(), "Why HTTP callbacks stays below ≥ 0.6 ×: with all") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
+func TestOurDefaultSettingsAreNoPeerAndStandInTheREADME(t *testing.T) {
+	r := two(t)
+	stock := NewSystem(system.Adapter{Name: "taskweir-stock", Title: "Taskweir, MariaDB, default settings", Durable: "synced", Tuned: "taskweir"})
+	stock.Add(&measure.Result{Figures: []measure.Figure{{Name: measure.Drain, Unit: "tasks/s", Value: 70_000}, {Name: measure.Callbacks, Unit: "tasks/s", Value: 17_000}}})
+	r.Systems = append(r.Systems, stock)
+	r.Finish(time.Minute)
+	if g := goalOf(t, r, "drain of 50,000 no-op tasks", "≥ 3 ×"); g.Got != "2.92 ×" {
+		t.Errorf("%+v", g)
+	}
+	if text := r.README(); !strings.Contains(text, "it drains 70,000 tasks/s and makes 17,000 callbacks/s") {
+		t.Errorf("README:\n%s", text)
+	}
+	var b bytes.Buffer
+	if err := r.Markdown(&b); err != nil || !strings.Contains(b.String(), "| drain, tasks/s | 99,000 | 70,000 |") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	stock.Fates = []measure.Fate{{Measure: measure.Drain, Lost: 1}}
+	if err := r.Broken(); !errors.Is(err, errBroken) {
+		t.Errorf("a loss with default settings: %v", err)
+	}
+}
+
 func TestWhatCannotBeJudgedIsSaidInWords(t *testing.T) {
 	r := two(t)
 	r.System("river").Add(&measure.Result{Figures: []measure.Figure{{Name: measure.InstantBulk + measure.P99Late, Unit: "ms", Value: -3}}})

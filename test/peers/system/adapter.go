@@ -17,6 +17,11 @@ type Adapter struct {
 	// Tuned is the Name of the adapter whose stock settings this one shows. Such an adapter takes part only in what its
 	// settings change: pickup and delays. Empty: it takes part in everything.
 	Tuned string
+	// Throughput says of an adapter with stock settings that they change throughput as well: it takes part in drain, steady work and
+	// callbacks too.
+	Throughput bool
+	// Unrecorded says that nothing can be asked about a task, neither its state nor its result: there is no record of it.
+	Unrecorded bool
 	// Transport says that this is no task queue but what one may be built on. It is shown as a bound, and is no peer when ratios
 	// are made.
 	Transport bool

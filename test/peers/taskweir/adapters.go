@@ -18,13 +18,30 @@ import (
 
 const module = "github.com/taskweir/taskweir"
 
+// The tasks that run at once: as many as did best here, as for the peers, and a worker's default.
+const (
+	tunedSlots = 1024
+	stockSlots = 256
+)
+
 // MariaDB is Taskweir on MariaDB at its default durability, nsqd and Redis.
 func MariaDB() system.Adapter {
+	return onMariaDB("taskweir", "Taskweir, MariaDB + nsqd + Redis", tunedSlots, "1024 (default: 256)")
+}
+
+// Stock is the same with its default settings. They change throughput more than latencies.
+func Stock() system.Adapter {
+	a := onMariaDB("taskweir-stock", "Taskweir, MariaDB + nsqd + Redis, default settings", stockSlots, "256 (default)")
+	a.Tuned, a.Throughput = "taskweir", true
+	return a
+}
+
+func onMariaDB(name, title string, slots int, told string) system.Adapter {
 	return system.Adapter{
-		Name: "taskweir", Title: "Taskweir, MariaDB + nsqd + Redis", Durable: "a submit is committed and synced; so is its end",
+		Name: name, Title: title, Durable: "a submit is committed and synced; so is its end",
 		Learns: true, // how many tasks of a queue are announced together
 		Settings: []system.Setting{
-			{Name: "worker.slots", Value: "256 (default)"},
+			{Name: "worker.slots", Value: told},
 			{Name: "innodb_flush_log_at_trx_commit", Value: "1 (default), doublewrite on, no binary log"},
 			{Name: "innodb_buffer_pool_size, innodb_log_file_size", Value: "128 MB, 96 MB (defaults)"},
 			{Name: "Redis, nsqd", Value: "no persistence, stock settings: neither holds anything that is promised"},
@@ -41,7 +58,7 @@ func MariaDB() system.Adapter {
 			return servers.All(ctx, dir, servers.MariaDB, servers.Redis(servers.InMemory), servers.NSQ)
 		},
 		Open: func(ctx context.Context, addrs map[string]string, dir string, h system.Handler) (system.System, error) {
-			return open(ctx, &installation{dir: dir, handler: h, empty: func(ctx context.Context) error {
+			return open(ctx, &installation{slots: slots, dir: dir, handler: h, empty: func(ctx context.Context) error {
 				return errors.Join(empty(ctx, addrs["mariadb"]), forget(ctx, addrs["nsqd-http"]))
 			},
 				environ: []string{"TASKWEIR_DATABASE_URL=mysql://root@" + addrs["mariadb"] + "/" + database,
@@ -55,20 +72,20 @@ func Standalone() system.Adapter {
 	return system.Adapter{
 		Name: "standalone", Title: "Taskweir standalone, SQLite, one process", Durable: "a submit is committed and synced; so is its end",
 		Learns: true,
-		Settings: []system.Setting{{Name: "worker.slots", Value: "256 (default)"}, {Name: "SQLite", Value: "WAL, synchronous=FULL (Taskweir's own)"},
+		Settings: []system.Setting{{Name: "worker.slots", Value: "1024 (default: 256)"}, {Name: "SQLite", Value: "WAL, synchronous=FULL (Taskweir's own)"},
 			{Name: "schedules of the platform", Value: "purge and rollup are paused: their tasks would be counted"},
 			{Name: "before the first measure", Value: "5 s to learn how many tasks of a queue are announced together; no peer learns"},
 			{Name: "submit", Value: "into a paused queue, so that nothing is published to nsqd meanwhile; steady work has both"},
 			{Name: "all others", Value: "default"}},
 		Modules: []string{module, "modernc.org/sqlite", "github.com/nsqio/nsq"},
 		Open: func(ctx context.Context, _ map[string]string, dir string, h system.Handler) (system.System, error) {
-			return open(ctx, &installation{dir: dir, handler: h})
+			return open(ctx, &installation{slots: tunedSlots, dir: dir, handler: h})
 		},
 	}
 }
 
 // All are the adapters of this package.
-func All() []system.Adapter { return []system.Adapter{MariaDB(), Standalone()} }
+func All() []system.Adapter { return []system.Adapter{MariaDB(), Standalone(), Stock()} }
 
 // database is the name of the one that Taskweir has in the server.
 const database = "taskweir_peers"

@@ -18,14 +18,12 @@ import (
 	"github.com/taskweir/taskweir/test/peers/system"
 )
 
-// slots are the tasks that run at once: the default of a worker.
-const slots = 256
-
 // known is how long it takes until everybody knows of a queue that is new.
 const known = 1200 * time.Millisecond
 
 // installation is an open Taskweir.
 type installation struct {
+	slots   int                         // tasks that run at once
 	environ []string                    // settings of standalone
 	dir     string                      // of all installations of this process
 	empty   func(context.Context) error // makes the database empty; nil: it is in the folder of the installation
@@ -60,7 +58,7 @@ func (in *installation) open(ctx context.Context) error {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	var err error
-	if in.sys, err = app.OpenBench(ctx, dir, in.environ, os.Stderr, bench.Settings{Slots: slots, Runner: runner{in.handler}}); err != nil {
+	if in.sys, err = app.OpenBench(ctx, dir, in.environ, os.Stderr, bench.Settings{Slots: in.slots, Runner: runner{in.handler}}); err != nil {
 		return err
 	}
 	in.waiting = map[int64]int64{}

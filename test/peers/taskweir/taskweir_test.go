@@ -8,4 +8,6 @@ import (
 
 func TestMariaDBDoesWhatAnAdapterMust(t *testing.T) { systemtest.Check(t, MariaDB()) }
 
+func TestDefaultSettingsDoWhatAnAdapterMust(t *testing.T) { systemtest.Check(t, Stock()) }
+
 func TestStandaloneDoesWhatAnAdapterMust(t *testing.T) { systemtest.Check(t, Standalone()) }
