@@ -37,6 +37,10 @@
 // direct bell alone for a while (grace in direct.go): for 1 s as a rule, but not at all when the writers have no credit or
 // there are more of such bells than credit allows, and only shortly when nothing stands in its way to a worker.
 //
+// How many tasks a bell may hold follows from the run time divided by a worker's slots (tune.go), that is from how long a bell keeps
+// one worker busy. The run time alone was misleading: of calls to one endpoint it grows with the number that is made at once, so that
+// workers with many slots were rung for each task alone.
+//
 // When a worker is gone, some of what is rung in its lanes may lie with it: nsqd sends messages to a connection that is open
 // but dead, and gives them to others after 10 s only. Its lanes are in haste for a while (haste.go): what stays is rung again
 // soon and a few times at an even interval, bounded for each bell. This is the second net. The first is that a worker asks

@@ -17,6 +17,14 @@
 //     a hundred, so claims of a backlog wait for a moment until all slots but 1/8 are free. With 256 slots and tasks that do nothing,
 //     batches of 120 became 240, the processor time of a task fell by 40 % and the rate rose by half. What the slots cannot
 //     take of a bell stays in it; waiting until bells fit whole left slots empty and cost more than the write of the rest.
+//   - With 1,024 slots instead of 256 the batches of no-op tasks are larger still: 1.4 times the rate at 0.75 of the processor time. The
+//     default stays, because real tasks wait for something and each running one costs memory and a connection.
+//   - The flusher never rests on purpose. Resting for twice the last commit (10 ms at most) while more than 32 ends came in it made 32
+//     callers that submit one by one 11 % faster and 256 callers 5 %, and callbacks not at all; but places in limits come free with the
+//     commit, so that a limited queue of short tasks would have stood still for most of the time.
+//   - A callback costs about 100 µs of processors here: 45 are a bare exchange between net/http's client and server, 25 the
+//     database (an answer of ten bytes costs 6 of them over a no-op task), 10 the request and its run, the rest goroutines and garbage.
+//     Larger bells, larger flushes and fewer or more slots changed less than the machine's noise.
 //   - Deadlines, grace, zombies and the 200 ms of the live view are found by one goroutine that scans the slots when the
 //     earliest of these instants has come. A task that ends quickly pays nothing for them: no timer, no heap.
 //   - Contexts have no common parent: attaching and detaching a child of a shared context costs a lock and a map write.
