@@ -353,7 +353,7 @@ func TestQuantile(t *testing.T) {
 
 func TestNumber(t *testing.T) {
 	for v, want := range map[float64]string{1234567: "1,234,567", 999.6: "1000", 12.34: "12.3", 0.456: "0.46", -1234: "-1,234", 100: "100"} {
-		if got := number(v); got != want {
+		if got := Number(v); got != want {
 			t.Errorf("%v is shown as %s, want %s", v, got, want)
 		}
 	}

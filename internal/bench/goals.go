@@ -52,10 +52,10 @@ func (g goal) judge(r *Report, f *Figure) {
 			return
 		}
 		limit := g.drains*float64(r.instant)*1000/drain.Median + 20
-		f.Goal = fmt.Sprintf("≤ %.0f × drain time + 20 = %s ms", g.drains, number(limit))
+		f.Goal = fmt.Sprintf("≤ %.0f × drain time + 20 = %s ms", g.drains, Number(limit))
 		met = f.Median <= limit
 	default:
-		f.Goal = fmt.Sprintf("≤ %s %s", number(g.atMost), f.Unit)
+		f.Goal = fmt.Sprintf("≤ %s %s", Number(g.atMost), f.Unit)
 		met = f.Median <= g.atMost
 	}
 	f.Met = &met

@@ -138,7 +138,7 @@ func (r *Report) Markdown(w io.Writer) error {
 		if f.Met != nil {
 			met = map[bool]string{true: "yes", false: "no"}[*f.Met]
 		}
-		fmt.Fprintf(&b, "| %s | %s %s | %s … %s | %s | %s | %s | %s | %s |\n", f.Name, number(f.Median), f.Unit, number(f.Min), number(f.Max), f.Goal, ratio, met, lost, doubled)
+		fmt.Fprintf(&b, "| %s | %s %s | %s … %s | %s | %s | %s | %s | %s |\n", f.Name, Number(f.Median), f.Unit, Number(f.Min), Number(f.Max), f.Goal, ratio, met, lost, doubled)
 	}
 	fmt.Fprintf(&b, "\nAccepted tasks lost: %d. Runs beyond a task's first: %d. Started early: %d.\n", r.Lost, r.Doubled, r.Early)
 	if _, err := io.WriteString(w, b.String()); err != nil {
@@ -155,26 +155,4 @@ func (r *Report) JSON(w io.Writer) error {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
-}
-
-// number shows three digits that matter.
-func number(v float64) string {
-	switch {
-	case v >= 1000 || v <= -1000:
-		return grouped(int64(v))
-	case v >= 100 || v <= -100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10 || v <= -10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
-// grouped writes 1234567 as 1,234,567.
-func grouped(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

@@ -25,6 +25,21 @@ func TestFreePortIsOutsideTheEphemeralRange(t *testing.T) {
 	}
 }
 
+// A server takes a moment until it listens on its port: nobody else may be given that meanwhile.
+func TestAPortIsGivenOnce(t *testing.T) {
+	seen := map[int]bool{}
+	for range 1_000 {
+		port, err := FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[port] {
+			t.Fatalf("port %d twice", port)
+		}
+		seen[port] = true
+	}
+}
+
 func TestProcessThatEndsBeforeItIsReadyShowsItsLog(t *testing.T) {
 	_, err := Start(t.Context(), Spec{Name: "broken", Path: "/bin/sh", Args: []string{"-c", "echo no such disk; exit 3"},
 		Log: filepath.Join(t.TempDir(), "log"), Ready: func(context.Context) error { return errors.New("not yet") }})

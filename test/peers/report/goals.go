@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/taskweir/taskweir/internal/bench"
 	"github.com/taskweir/taskweir/test/peers/measure"
 )
 
@@ -62,7 +63,7 @@ func (r *Report) judge() []Goal {
 	j.instants()
 	t := us.total()
 	bad := t.Lost + t.Late + t.Doubled
-	j.add(Goal{What: "accepted tasks lost, never started or doubled, of all measures", Goal: "0", Got: fmt.Sprintf("%d of %s", bad, grouped(t.Submitted)), Reached: bad == 0})
+	j.add(Goal{What: "accepted tasks lost, never started or doubled, of all measures", Goal: "0", Got: fmt.Sprintf("%d of %s", bad, bench.Grouped(t.Submitted)), Reached: bad == 0})
 	return j.goals
 }
 
@@ -93,7 +94,7 @@ func (j *judge) callbacks() {
 		if !yard.ok {
 			return ""
 		}
-		return fmt.Sprintf("twice the best peer would be %.2f × of what bare POSTs reach here (%s/s), with nothing left for storing anything", 2*peer.value/yard.value, number(yard.value))
+		return fmt.Sprintf("twice the best peer would be %.2f × of what bare POSTs reach here (%s/s), with nothing left for storing anything", 2*peer.value/yard.value, bench.Number(yard.value))
 	})
 	recorded := j.r.bestWho(func(s *System) bool { return !s.Unrecorded }, false, measure.Callbacks)
 	j.atLeast("HTTP callbacks, of peers that keep a record of a task", measure.Callbacks, 2, recorded)
@@ -101,7 +102,7 @@ func (j *judge) callbacks() {
 	j.because(func(ours float64) string {
 		cpu := float64(j.r.Machine.Cores) * 1e6
 		return fmt.Sprintf("with all processors busy a bare exchange takes %s µs of them and a callback %s µs; the goal leaves %s µs for announcing, claiming and "+
-			"committing a task with its answer in the database", number(cpu/yard.value), number(cpu/ours), number(cpu/(0.6*yard.value)-cpu/yard.value))
+			"committing a task with its answer in the database", bench.Number(cpu/yard.value), bench.Number(cpu/ours), bench.Number(cpu/(0.6*yard.value)-cpu/yard.value))
 	})
 }
 
@@ -183,7 +184,7 @@ func (j *judge) atMostOf(what, figure string, times float64, of best) {
 func (j *judge) ratio(g Goal, figure string, of best, ok func(ratio float64) bool) {
 	v, has := j.us.median(figure)
 	if of.ok {
-		g.Against = fmt.Sprintf("%s: %s", of.name, number(of.value))
+		g.Against = fmt.Sprintf("%s: %s", of.name, bench.Number(of.value))
 	}
 	if !has || !of.ok || of.value <= 0 { // a peer that starts tasks early is late by less than nothing: that has no multiples
 		g.Unknown = true
@@ -212,7 +213,7 @@ func byRound(ours, theirs []float64) string {
 
 // atMost wants a figure to be at most a value in ms.
 func (j *judge) atMost(what, figure string, limit float64) {
-	g := Goal{What: what, Goal: fmt.Sprintf("≤ %s ms", number(limit))}
+	g := Goal{What: what, Goal: fmt.Sprintf("≤ %s ms", bench.Number(limit))}
 	if math.IsNaN(limit) {
 		g.Goal = "of a drain that was not measured"
 	}
@@ -223,7 +224,7 @@ func (j *judge) atMost(what, figure string, limit float64) {
 		return
 	}
 	f := j.us.Figure(figure)
-	g.Got, g.ByRound, g.Reached = number(v)+" ms", number(f.Min)+" … "+number(f.Max), v <= limit
+	g.Got, g.ByRound, g.Reached = bench.Number(v)+" ms", bench.Number(f.Min)+" … "+bench.Number(f.Max), v <= limit
 	j.add(g)
 }
 

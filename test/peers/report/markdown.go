@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/bench"
 	"github.com/taskweir/taskweir/test/peers/measure"
 )
 
@@ -162,9 +163,9 @@ func (r *Report) value(f *Figure, v float64) string {
 		limit = r.Sizes.Patience
 	}
 	if waits && limit > 0 && v >= float64(limit)/float64(time.Millisecond) {
-		return "≥ " + number(v)
+		return "≥ " + bench.Number(v)
 	}
-	return number(v)
+	return bench.Number(v)
 }
 
 // spread is the least and the greatest value, where there is more than one.
@@ -183,13 +184,13 @@ func fateCell(t measure.Fate) string {
 		n    int64
 	}{{"lost", t.Lost}, {"doubled", t.Doubled}, {"early", t.Early}, {"late", t.Late}, {"not cancelled", t.Deaf}} {
 		if p.n > 0 {
-			parts = append(parts, grouped(p.n)+" "+p.name)
+			parts = append(parts, bench.Grouped(p.n)+" "+p.name)
 		}
 	}
 	if len(parts) == 0 {
-		return "0 of " + grouped(t.Submitted)
+		return "0 of " + bench.Grouped(t.Submitted)
 	}
-	return strings.Join(parts, ", ") + " of " + grouped(t.Submitted)
+	return strings.Join(parts, ", ") + " of " + bench.Grouped(t.Submitted)
 }
 
 // details is everything about one system.
@@ -217,7 +218,7 @@ func (s *System) details(b *strings.Builder, r *Report) {
 	}
 	b.WriteString("\n| Tasks of | Submitted | Lost | Doubled | Early | Late | Not cancelled |\n|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, f := range s.Fates {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", f.Measure, grouped(f.Submitted), grouped(f.Lost), grouped(f.Doubled), grouped(f.Early), grouped(f.Late), grouped(f.Deaf))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", f.Measure, bench.Grouped(f.Submitted), bench.Grouped(f.Lost), bench.Grouped(f.Doubled), bench.Grouped(f.Early), bench.Grouped(f.Late), bench.Grouped(f.Deaf))
 	}
 	for _, e := range s.Errors {
 		fmt.Fprintf(b, "\nA round failed: %s\n", e)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/taskweir/taskweir/internal/bench"
 	"github.com/taskweir/taskweir/test/peers/measure"
 )
 
@@ -101,13 +102,13 @@ func (r *Report) README() string {
 	b.WriteString("| tasks lost, never started or doubled |")
 	for _, s := range systems {
 		t := s.total()
-		fmt.Fprintf(&b, " %s |", grouped(t.Lost+t.Late+t.Doubled))
+		fmt.Fprintf(&b, " %s |", bench.Grouped(t.Lost+t.Late+t.Doubled))
 	}
 	b.WriteString("\n")
 	if s := r.System(stockName); s != nil {
 		drain, _ := s.median(measure.Drain)
 		calls, _ := s.median(measure.Callbacks)
-		fmt.Fprintf(&b, "\nAll are tuned, Taskweir by its number of slots, 1,024. With the default, 256, it drains %s tasks/s and makes %s callbacks/s.\n", number(drain), number(calls))
+		fmt.Fprintf(&b, "\nAll are tuned, Taskweir by its number of slots, 1,024. With the default, 256, it drains %s tasks/s and makes %s callbacks/s.\n", bench.Number(drain), bench.Number(calls))
 	}
 	fmt.Fprintf(&b, "\n![Drain, steady work, callbacks and time to the start of all systems](docs/benchmarks/peers.svg)\n\n%s, %s, %s of %d interleaved rounds with the least and the greatest; clients, workers and servers share the processors. \"≥\": the measure gave up waiting. "+
 		"Taskweir's own hourly tasks are paused meanwhile, and it is given 5 s to learn how long tasks run. Goals reached: %d of %d. "+

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/bench"
 	"github.com/taskweir/taskweir/internal/procstat"
 	"github.com/taskweir/taskweir/internal/testkit"
 )
@@ -138,7 +139,7 @@ func (k *kit) downtimeOf(ctx context.Context, d *database) error {
 	drained, submitted, err := f.drainRate(ctx)
 	if err == nil {
 		k.report.figure("downtime", "CPU per 1,000 tasks of it, all processes", "ms").add(d.title, f.cost)
-		k.report.figure("downtime", "drain of "+grouped(int64(k.drainTasks()))+" tasks before it", "tasks/s").add(d.title, drained)
+		k.report.figure("downtime", "drain of "+bench.Grouped(int64(k.drainTasks()))+" tasks before it", "tasks/s").add(d.title, drained)
 	}
 	var due int64
 	var from, to int64

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskweir/taskweir/internal/bench"
 	"github.com/taskweir/taskweir/internal/task"
 )
 
@@ -218,14 +219,5 @@ func count(n int) string {
 	if n >= 1_000_000 && n%100_000 == 0 {
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/1e6), ".0") + " million"
 	}
-	return grouped(int64(n))
-}
-
-// grouped writes 1234567 as 1,234,567.
-func grouped(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return bench.Grouped(int64(n))
 }

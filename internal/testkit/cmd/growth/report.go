@@ -207,9 +207,9 @@ func (f *figure) cell(column string) string {
 	if len(f.Values[column]) == 0 {
 		return ""
 	}
-	text := number(f.Median[column])
+	text := bench.Number(f.Median[column])
 	if f.Part == "lists" {
-		return text + " \\| " + number(f.Most[column])
+		return text + " \\| " + bench.Number(f.Most[column])
 	}
 	if ratio, ok := f.Ratio[column]; ok && f.Part == "speed" && f.Name != presentFigure {
 		text += fmt.Sprintf(" (%.2f)", ratio)
@@ -238,19 +238,6 @@ func (r *report) largest() string {
 		}
 	}
 	return ""
-}
-
-// number shows three digits that matter.
-func number(v float64) string {
-	switch {
-	case v >= 1000 || v <= -1000:
-		return grouped(int64(v))
-	case v >= 100 || v <= -100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10 || v <= -10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
 }
 
 func (r *report) print(w io.Writer) error {
