@@ -111,9 +111,13 @@ func (h *shelf) row(id int64) schedule.Row {
 }
 
 // slotsOf lists the slots of a schedule in order.
-func (h *shelf) slotsOf(id int64) (out []schedule.Slot) {
+func (h *shelf) slotsOf(id int64) []schedule.Slot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.slotsLocked(id)
+}
+
+func (h *shelf) slotsLocked(id int64) (out []schedule.Slot) {
 	for k, s := range h.slots {
 		if k.id == id {
 			out = append(out, s)
@@ -121,6 +125,19 @@ func (h *shelf) slotsOf(id int64) (out []schedule.Slot) {
 	}
 	slices.SortFunc(out, func(a, b schedule.Slot) int { return cmp.Compare(a.At, b.At) })
 	return out
+}
+
+// slotsAndTasks lists the slots and counts the tasks of each at one moment: schedulers go on firing what they held.
+func (h *shelf) slotsAndTasks(id int64) (slots []schedule.Slot, tasks map[int64]int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	tasks = map[int64]int{}
+	for _, one := range h.tasks {
+		if one.scheduleID == id {
+			tasks[one.slot]++
+		}
+	}
+	return h.slotsLocked(id), tasks
 }
 
 // end ends the open runs of a schedule.
@@ -459,17 +476,9 @@ func everyMs(ms int64, change ...func(*schedule.Definition)) schedule.Definition
 // if it fired. It gives the rows.
 func (h *shelf) audit(t testing.TB, id, from, until int64) []schedule.Slot {
 	t.Helper()
-	rows := h.slotsOf(id)
+	rows, tasks := h.slotsAndTasks(id)
 	table := tableOf(t, h.row(id))
 	at := table.Next(from)
-	tasks := map[int64]int{}
-	h.mu.Lock()
-	for _, one := range h.tasks {
-		if one.scheduleID == id {
-			tasks[one.slot]++
-		}
-	}
-	h.mu.Unlock()
 	fired := 0
 	for _, s := range rows {
 		if s.At > until {
