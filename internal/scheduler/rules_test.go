@@ -152,6 +152,21 @@ func TestBellSize(t *testing.T) {
 	}
 }
 
+// Any worker of the queue may get a bell, so that the smallest one decides.
+func TestSlotsOfOneAreThoseOfTheSmallestThatServesTheQueue(t *testing.T) {
+	v := &workersView{alive: []task.Worker{
+		{Info: task.WorkerInfo{Slots: 1024}}, {Info: task.WorkerInfo{Slots: 300, Queues: []string{"mail"}}}, {Info: task.WorkerInfo{Slots: 2, Queues: []string{"reports"}}},
+	}}
+	for queue, want := range map[string]int{"mail": 300, "reports": 2, "other": 1024} {
+		if got := v.slotsOfOne(queue); got != want {
+			t.Errorf("%s: %d, want %d", queue, got, want)
+		}
+	}
+	if got := (&workersView{}).slotsOfOne("mail"); got != 0 {
+		t.Errorf("nobody serves it: %d", got)
+	}
+}
+
 func TestOnlyWhatMattersIsWritten(t *testing.T) {
 	for _, c := range []struct {
 		is, want tuning
