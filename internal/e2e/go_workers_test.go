@@ -3,7 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,19 +161,30 @@ func (p *goPage) terminal(t *testing.T, dir, program, addr string, changes *stri
 func (p *goPage) process(t *testing.T, dir, name, addr, script string, env ...string) *testkit.Process {
 	t.Helper()
 	s, err := testkit.Start(t.Context(), testkit.Spec{Name: name, Path: "bash", Args: []string{"-ec", script}, Dir: dir, Env: p.env(env...),
-		Log: filepath.Join(dir, filepath.Base(name)+".log"), StopWait: 20 * time.Second, Ready: func(context.Context) error {
-			c, err := net.DialTimeout("tcp", addr, time.Second)
-			if err == nil {
-				err = c.Close()
-			}
-			return err
-		}})
+		Log: filepath.Join(dir, filepath.Base(name)+".log"), StopWait: 20 * time.Second, Ready: func(ctx context.Context) error { return answers(ctx, addr) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Kill)
 	logsOnFailure(t, s)
 	return s
+}
+
+// answers reports whether HTTP is answered there, with whatever status. That the port is open says less: a program takes its ports
+// first of all, before it writes its keys.
+func answers(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
+	if err != nil {
+		return err
+	}
+	req.Close = true // leaves no connection open
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }
 
 func freeAddr(t *testing.T) string {
