@@ -3,7 +3,6 @@ package httpcall
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -13,10 +12,13 @@ import (
 )
 
 // HTTP runs kind http.
-type HTTP struct{ caller caller }
+type HTTP struct {
+	caller caller
+	sites  *sites
+}
 
 // NewHTTP makes the runner of kind http.
-func NewHTTP(o Options) *HTTP { return &HTTP{caller: newCaller(o)} }
+func NewHTTP(o Options) *HTTP { return &HTTP{caller: newCaller(o), sites: newSites()} }
 
 // Kind is http.
 func (*HTTP) Kind() string { return "http" }
@@ -24,11 +26,14 @@ func (*HTTP) Kind() string { return "http" }
 // Run makes the request that the payload describes.
 func (r *HTTP) Run(ctx context.Context, job worker.Job) task.Result {
 	var p spec
-	if err := json.Unmarshal(job.Payload, &p); err != nil {
+	if err := p.read(job.Payload); err != nil {
 		return invalid("is not a request")
 	}
-	u, wrong := p.check()
-	if len(wrong) > 0 {
+	to, bad := r.sites.of(p.URL)
+	if bad != nil {
+		return invalid(payload.Text(*bad))
+	}
+	if wrong := p.check(); len(wrong) > 0 {
 		return invalid(payload.Text(wrong[0]))
 	}
 	body, contentType, err := p.content()
@@ -40,14 +45,14 @@ func (r *HTTP) Run(ctx context.Context, job worker.Job) task.Result {
 	if contentType != "" {
 		h["Content-Type"] = []string{contentType}
 	}
-	if auth := takeUser(u); auth != "" {
-		h["Authorization"] = []string{auth}
+	if to.auth != "" {
+		h["Authorization"] = []string{to.auth}
 	}
 	// None of these is one of ours: check refused them.
 	for name, value := range p.Headers {
 		h[http.CanonicalHeaderKey(name)] = []string{value}
 	}
-	return r.caller.send(ctx, &job, &request{method: p.Method, url: u, header: h, body: body}, judge)
+	return r.caller.send(ctx, &job, &request{method: p.Method, url: to.url, header: h, body: body}, judge)
 }
 
 // takeUser takes name and password out of a URL and gives the header that they mean; empty: there were none.

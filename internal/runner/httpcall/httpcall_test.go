@@ -317,9 +317,9 @@ func FuzzCheckHTTP(f *testing.F) {
 		if err := json.Unmarshal(raw, &p); err != nil {
 			t.Fatal(err)
 		}
-		u, wrong := p.check()
-		if len(wrong) > 0 || u == nil {
-			t.Fatalf("%v", wrong)
+		u, bad := parseURL(p.URL)
+		if wrong := p.check(); len(wrong) > 0 || u == nil {
+			t.Fatalf("%v %v", wrong, bad)
 		}
 		if _, _, err := p.content(); err != nil {
 			t.Fatal(err)

@@ -45,20 +45,20 @@ func CheckHTTP(raw []byte) []task.FieldError {
 	if wrong := payload.Decode(raw, &p); wrong != nil {
 		return []task.FieldError{*wrong}
 	}
-	_, out := p.check()
+	out := p.check()
+	if _, wrong := parseURL(p.URL); wrong != nil {
+		out = append(out, *wrong)
+	}
+	slices.SortFunc(out, func(a, b task.FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return out
 }
 
 // CheckCallback accepts every payload.
 func CheckCallback([]byte) []task.FieldError { return nil }
 
-// check looks at every field and gives the parsed URL.
-func (p *spec) check() (*url.URL, []task.FieldError) {
+// check looks at every field but the URL.
+func (p *spec) check() []task.FieldError {
 	var out []task.FieldError
-	u, wrong := parseURL(p.URL)
-	if wrong != nil {
-		out = append(out, *wrong)
-	}
 	if p.Method == "" {
 		p.Method = http.MethodPost
 	}
@@ -67,8 +67,20 @@ func (p *spec) check() (*url.URL, []task.FieldError) {
 	}
 	if len(p.Headers) > maxHeaders {
 		out = append(out, task.FieldError{Field: "headers", Rule: "max_length", Message: fmt.Sprintf("must be at most %d", maxHeaders)})
-		return u, out
+		return out
 	}
+	out = append(out, p.checkHeaders()...)
+	if len(p.Body) > 0 && (p.Method == http.MethodGet || p.Method == http.MethodHead) {
+		out = append(out, task.FieldError{Field: "body", Rule: "conflict", Message: "must not be given with GET or HEAD"})
+	}
+	return out
+}
+
+func (p *spec) checkHeaders() []task.FieldError {
+	if len(p.Headers) == 0 {
+		return nil
+	}
+	var out []task.FieldError
 	seen := make(map[string]bool, len(p.Headers))
 	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
 		rule, message := checkHeader(name, p.Headers[name])
@@ -81,11 +93,7 @@ func (p *spec) check() (*url.URL, []task.FieldError) {
 			out = append(out, task.FieldError{Field: "headers." + shorten(name), Rule: rule, Message: message})
 		}
 	}
-	if len(p.Body) > 0 && (p.Method == http.MethodGet || p.Method == http.MethodHead) {
-		out = append(out, task.FieldError{Field: "body", Rule: "conflict", Message: "must not be given with GET or HEAD"})
-	}
-	slices.SortFunc(out, func(a, b task.FieldError) int { return strings.Compare(a.Field, b.Field) })
-	return u, out
+	return out
 }
 
 func parseURL(text string) (*url.URL, *task.FieldError) {
@@ -160,7 +168,7 @@ func (p *spec) content() (body []byte, contentType string, err error) {
 		}
 		return []byte(text), "text/plain; charset=utf-8", nil
 	}
-	if !bytes.ContainsAny(p.Body, " \t\r\n") {
+	if !slices.ContainsFunc(p.Body, blank) {
 		return p.Body, "application/json", nil
 	}
 	var out bytes.Buffer
