@@ -91,9 +91,13 @@ func (e *endpoint) take(now time.Time) {
 
 // brisk reports whether room can be expected so soon that a slot may wait for it: the endpoint has just become busy, or calls end, as
 // many in a second as would wait. What counts is the pace of all calls: of an endpoint that answers one and lets the others
-// hang, the waiting calls would take the slots that its running ones may not. mu is held.
+// hang, the waiting calls would take the slots that its running ones may not. As many wait as run; more when calls are so
+// short that all of them get room within shortly: to postpone a task costs the database more than such a call. mu is held.
 func (e *endpoint) brisk(now time.Time) bool {
 	room := e.gate.o.Concurrency
+	if e.mean > 0 {
+		room = max(room, int(float64(room)*float64(shortly)/float64(e.mean)))
+	}
 	if now.Sub(e.full) > briskly {
 		if now.Sub(e.ended) > briskly {
 			return false
@@ -156,7 +160,11 @@ func (e *endpoint) crowded(now time.Time) *refusal {
 	if since.IsZero() {
 		since = e.start
 	}
-	each := max(e.mean, now.Sub(since), 10*time.Millisecond) / time.Duration(e.gate.o.Concurrency)
+	each := e.mean
+	if each == 0 {
+		each = 10 * time.Millisecond // nothing is known yet
+	}
+	each = max(each, now.Sub(since)) / time.Duration(e.gate.o.Concurrency)
 	if least := now.Add(postpone); e.next.Before(least) {
 		e.next = least
 	}
@@ -210,6 +218,9 @@ func (p pass) leave(v verdict, quietMs int64) {
 	e.pace.roll(now)
 	e.pace.this++
 	e.used, e.ended = now, now
+	if e.mean == 0 {
+		e.mean = took
+	}
 	e.mean += (took - e.mean) / 8
 	e.free()
 	if p.turn == 0 {

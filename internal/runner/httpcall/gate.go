@@ -27,6 +27,7 @@ type GateOptions struct {
 // What a gate waits for. Longer pauses are the task's, not the slot's.
 const (
 	briskly    = 500 * time.Millisecond // an endpoint that answered so lately, or was not busy before, is worth waiting for
+	shortly    = 100 * time.Millisecond // calls that get room within this wait for it, however many they are
 	patience   = time.Second            // longest wait for another call to the same endpoint to end
 	postpone   = time.Second            // least pause of a postponed task
 	postponeTo = time.Minute            // longest pause for lack of room

@@ -312,6 +312,39 @@ func TestABriskEndpointIsWaitedFor(t *testing.T) {
 	})
 }
 
+// TestShortCallsAreWaitedForHoweverMany: many slots before an endpoint that gets few calls at once. Where the last of them would get
+// room within 100 ms none is postponed; where that takes longer, as many wait as run.
+func TestShortCallsAreWaitedForHoweverMany(t *testing.T) {
+	for _, c := range []struct {
+		call time.Duration
+		most int // that succeed of 200; the others are postponed
+	}{{time.Millisecond, 200}, {2 * time.Millisecond, 200}, {10 * time.Millisecond, 44}, {900 * time.Millisecond, 8}} {
+		testkit.Bubble(t, func(t *testing.T) {
+			f := &far{answer: func(*http.Request) (int, http.Header, time.Duration) { return 200, nil, c.call }}
+			r, _ := gated(f, GateOptions{Concurrency: 4})
+			get(r, "http://short.test") // how long calls take is known from now on
+			var wg sync.WaitGroup
+			var succeeded, busy atomic.Int32
+			for range 200 {
+				wg.Go(func() {
+					switch res := get(r, "http://short.test"); {
+					case res.Outcome == task.OutcomeSucceeded:
+						succeeded.Add(1)
+					case res.ErrCode == "endpoint_busy":
+						busy.Add(1)
+					default:
+						t.Errorf("%+v", res)
+					}
+				})
+			}
+			wg.Wait()
+			if int(succeeded.Load()) != c.most || int(busy.Load()) != 200-c.most || f.most != 4 {
+				t.Errorf("calls of %v: %d succeeded, %d postponed, %d at once; want %d to succeed", c.call, succeeded.Load(), busy.Load(), f.most, c.most)
+			}
+		})
+	}
+}
+
 // TestABurstAfterAPauseIsNotPostponed: neither at an endpoint's first calls nor at those after it was idle.
 func TestABurstAfterAPauseIsNotPostponed(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T) {
