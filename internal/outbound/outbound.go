@@ -41,7 +41,10 @@ type Options struct {
 }
 
 // Client sends requests through the guard. It is safe for concurrent use.
-type Client struct{ transport *http.Transport }
+type Client struct {
+	transport *http.Transport
+	plain     plain
+}
 
 // New makes a client.
 func New(o Options) *Client {
@@ -64,7 +67,7 @@ func New(o Options) *Client {
 		Timeout: o.DialTimeout, KeepAlive: 30 * time.Second,
 		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error { return guard(address, allow) },
 	}
-	return &Client{transport: &http.Transport{
+	c := &Client{transport: &http.Transport{
 		Proxy:                  nil,
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
@@ -78,6 +81,11 @@ func New(o Options) *Client {
 		ReadBufferSize:         4 << 10,
 		WriteBufferSize:        4 << 10,
 	}}
+	c.plain = plain{
+		dial: dialer.DialContext, maxHeader: o.MaxHeader,
+		idle: idle{hosts: map[string][]*link{}, perHost: o.IdlePerHost, most: 4 * o.IdlePerHost, keep: o.IdleTimeout},
+	}
+	return c
 }
 
 func set(p *time.Duration, v time.Duration) {
@@ -95,14 +103,17 @@ func guard(address string, allow []netip.Prefix) error {
 	return check(ap.Addr(), allow)
 }
 
-// Close ends idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+// Close ends idle connections. Those in use end with their exchange.
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	c.plain.idle.close()
+}
 
-// Do sends a request and follows what redirects it may. The request's GetBody must be set if it has a body. The caller
-// closes the response's body.
+// Do sends a request and follows what redirects it may. The request's GetBody must be set if it has a body, and give it
+// without waiting for anything. The caller closes the response's body.
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	for hops := 0; ; hops++ {
-		resp, err := c.transport.RoundTrip(once(req))
+		resp, err := c.roundTrip(req)
 		if err != nil {
 			return nil, err
 		}
@@ -116,6 +127,16 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		_ = resp.Body.Close()
 		req = next
 	}
+}
+
+// roundTrip sends a request once, on the shortest way that it may go.
+func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
+	if plainWorks {
+		if resp, err, ok := c.plain.roundTrip(req); ok {
+			return resp, err
+		}
+	}
+	return c.transport.RoundTrip(once(req))
 }
 
 // errSent ends a request whose connection broke after it may have been sent.
