@@ -23,7 +23,7 @@ type Options struct {
 // Full is what the published figures are made with.
 func Full() Options {
 	return Options{Submit: 700 * time.Millisecond, Steady: 2 * time.Second, Latency: 5 * time.Second, Yard: 1200 * time.Millisecond,
-		Drain: 50_000, Callbacks: 20_000, Instant: 10_000, Cancels: 128, Delayed: 1_000_000, Warm: 2_000, Learn: 5 * time.Second,
+		Drain: 50_000, Callbacks: 50_000, Instant: 10_000, Cancels: 128, Delayed: 1_000_000, Warm: 2_000, Learn: 5 * time.Second,
 		Settle: 300 * time.Millisecond, Patience: 20 * time.Second, Late: 10 * time.Second}
 }
 
