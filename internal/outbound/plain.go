@@ -38,6 +38,10 @@ type link struct {
 	left  int64     // bytes that an answer's header may still take; below 0: no limit
 	host  string    // as URLs write it, with the port
 	since time.Time // idle since
+
+	probe  func(fd uintptr) bool // of quiet, as are these
+	silent bool
+	one    [1]byte
 }
 
 var errHeader = errors.New("the header of the answer is too long")

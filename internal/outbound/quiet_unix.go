@@ -16,12 +16,16 @@ func (l *link) quiet() bool {
 	if l.raw == nil {
 		return false
 	}
-	nothing := false
-	err := l.raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		_, err := syscall.Read(int(fd), one[:])
-		nothing = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
-		return true
-	})
-	return err == nil && nothing
+	if l.probe == nil {
+		l.probe = l.look // made once: it is asked before each request
+	}
+	l.silent = false
+	return l.raw.Read(l.probe) == nil && l.silent
+}
+
+// look reads without waiting.
+func (l *link) look(fd uintptr) bool {
+	_, err := syscall.Read(int(fd), l.one[:])
+	l.silent = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
+	return true
 }

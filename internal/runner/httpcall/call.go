@@ -132,10 +132,9 @@ func (c *caller) send(ctx context.Context, job *worker.Job, r *request, judge fu
 	if no != nil {
 		return no.result()
 	}
-	start := time.Now()
 	a := c.traced(ctx, r)
-	took := time.Since(start)
-	p.leave(sentence(ctx, &a))
+	v, quietMs := sentence(ctx, &a)
+	took := p.leave(v, quietMs)
 	res := judge(&a)
 	complete(&res, &a)
 	c.Metrics.Callback(outcome(res), took)

@@ -208,13 +208,13 @@ func (e *endpoint) free() {
 	e.queue = e.queue[1:]
 }
 
-// leave gives a pass back with what became of the call. quietMs is what the endpoint asked for; 0: nothing.
-func (p pass) leave(v verdict, quietMs int64) {
+// leave gives a pass back with what became of the call, and says how long it took. quietMs is what the endpoint asked for; 0: nothing.
+func (p pass) leave(v verdict, quietMs int64) (took time.Duration) {
 	e := p.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
-	took := now.Sub(p.began)
+	took = now.Sub(p.began)
 	e.pace.roll(now)
 	e.pace.this++
 	e.used, e.ended = now, now
@@ -224,7 +224,7 @@ func (p pass) leave(v verdict, quietMs int64) {
 	e.mean += (took - e.mean) / 8
 	e.free()
 	if p.turn == 0 {
-		return // not bound: it neither counts nor is held back
+		return took // not bound: it neither counts nor is held back
 	}
 	if quietMs > 0 {
 		if until := now.Add(time.Duration(quietMs) * time.Millisecond); until.After(e.quiet) {
@@ -236,6 +236,7 @@ func (p pass) leave(v verdict, quietMs int64) {
 	if e.breaker.state != was {
 		e.tell(was)
 	}
+	return took
 }
 
 // become changes the state from outside of a call. mu is held.
