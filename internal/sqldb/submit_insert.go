@@ -246,10 +246,15 @@ func (s *Store) insertPayloads(ctx context.Context, t tx, subs []*task.Submissio
 	return nil
 }
 
-// blob appends bytes as a literal. MySQL takes them as they are but for quotes and backslashes (every session sets its
+// hexUpTo is the longest literal that is written in hexadecimal, in bytes: MariaDB reads it in three quarters of the time that a
+// quoted one takes, which it copies and looks through more than once (a row of 250 bytes costs it 5.5 µs for 7.6). Of longer
+// ones, twice the size on the wire and the work here outweigh that.
+const hexUpTo = 2 << 10
+
+// blob appends bytes as a literal. MySQL takes long ones as they are but for quotes and backslashes (every session sets its
 // sql_mode, so backslashes escape), half the size of hexadecimal.
 func (s *Store) blob(x *text, p []byte) *text {
-	if !s.mysql {
+	if !s.mysql || len(p) <= hexUpTo {
 		return x.hex(p)
 	}
 	x.s("_binary'")
