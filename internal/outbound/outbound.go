@@ -7,6 +7,10 @@
 //
 // Redirects are followed within one scheme, host and port only, at most five, and never by changing the method: any other
 // 3xx is the answer.
+//
+// Small requests without TLS go over connections of this package's own (plain.go), everything else through net/http's transport, which
+// has two goroutines for each connection and hands every request and answer on between them: a bare exchange costs a third
+// less without, and a callback a sixth. Answers are read by net/http either way.
 package outbound
 
 import (

@@ -39,7 +39,9 @@
 //
 // How many tasks a bell may hold follows from the run time divided by a worker's slots (tune.go), that is from how long a bell keeps
 // one worker busy. The run time alone was misleading: of calls to one endpoint it grows with the number that is made at once, so that
-// workers with many slots were rung for each task alone.
+// workers with many slots were rung for each task alone. The middle class grows with the slots as well: with 1,024 of them callbacks by 64
+// instead of 16 cost 7 % less of the processors and an eighth more were made. What did not pay: looking at a backlog that is rung
+// all the time by the rate of its claims instead of each few ms, which is a third of the reads of bells.
 //
 // When a worker is gone, some of what is rung in its lanes may lie with it: nsqd sends messages to a connection that is open
 // but dead, and gives them to others after 10 s only. Its lanes are in haste for a while (haste.go): what stays is rung again

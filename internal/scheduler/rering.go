@@ -21,12 +21,8 @@ const (
 	stallMax    = 2 * time.Second
 )
 
-// pollSoon sees to it that the lane is looked at in a moment. While its bells are being claimed it is looked at by their rate
-// (pollNext), which a backlog that is rung all the time must not hurry: each look reads all of the window.
+// pollSoon sees to it that the lane is looked at in a moment.
 func (l *laneState) pollSoon(now time.Time) {
-	if !l.pollAt.IsZero() && now.Sub(l.claimedAt) < pollBusy {
-		return
-	}
 	if at := now.Add(pollMin); l.pollAt.IsZero() || l.pollAt.After(at) {
 		l.pollAt, l.pollWait = at, pollMin
 	}

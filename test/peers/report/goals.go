@@ -90,20 +90,25 @@ func (j *judge) callbacks() {
 	yard := j.own(measure.BareHTTP, measure.BareHTTPFew)
 	peer := j.r.bestOf(false, false, measure.Callbacks)
 	j.atLeast("HTTP callbacks", measure.Callbacks, 2, peer)
-	j.because(func(float64) string {
+	j.because(func(ours float64) string {
 		if !yard.ok {
 			return ""
 		}
-		return fmt.Sprintf("twice the best peer would be %.2f × of what bare POSTs reach here (%s/s), with nothing left for storing anything", 2*peer.value/yard.value, bench.Number(yard.value))
+		return fmt.Sprintf("twice the best peer, which would be %.2f × of the bare POSTs, leaves %s µs of the processors for a callback; a bare POST takes %s µs, "+
+			"Taskweir's callback with its record in the database %s µs", 2*peer.value/yard.value, j.cost(2*peer.value), j.cost(yard.value), j.cost(ours))
 	})
 	recorded := j.r.bestWho(func(s *System) bool { return !s.Unrecorded }, false, measure.Callbacks)
 	j.atLeast("HTTP callbacks, of peers that keep a record of a task", measure.Callbacks, 2, recorded)
 	j.atLeast("HTTP callbacks", measure.Callbacks, 0.6, yard)
 	j.because(func(ours float64) string {
-		cpu := float64(j.r.Machine.Cores) * 1e6
-		return fmt.Sprintf("with all processors busy a bare exchange takes %s µs of them and a callback %s µs; the goal leaves %s µs for announcing, claiming and "+
-			"committing a task with its answer in the database", bench.Number(cpu/yard.value), bench.Number(cpu/ours), bench.Number(cpu/(0.6*yard.value)-cpu/yard.value))
+		return fmt.Sprintf("with all processors busy a bare POST between net/http's client and server takes %s µs of them; a callback with announcing, claiming and "+
+			"committing a task and its answer takes %s µs, the goal leaves %s µs", j.cost(yard.value), j.cost(ours), j.cost(0.6*yard.value))
 	})
+}
+
+// cost is how many µs of all processors one of so many in a second takes.
+func (j *judge) cost(perSecond float64) string {
+	return bench.Number(float64(j.r.Machine.Cores) * 1e6 / perSecond)
 }
 
 // because adds to the last goal, when it was not reached, why.
