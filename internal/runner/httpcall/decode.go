@@ -6,7 +6,7 @@ import (
 )
 
 // read reads a payload that was accepted: by hand when it has the plain form that nearly all have, else with the decoder,
-// which takes five times as long. Both give the same (FuzzRead).
+// which took 3 µs of a call's 80. Both give the same (FuzzRead).
 func (p *spec) read(raw []byte) error {
 	s := scan{rest: raw}
 	if s.spec(p) {
