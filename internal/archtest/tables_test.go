@@ -178,7 +178,7 @@ var wallClock = map[string]string{
 	"internal/rdb/breaker.go":              "how long the breaker stays open",
 	"internal/rdb/nonces.go":               "life of nonces kept in memory while Redis is gone",
 	"internal/redisembed/redisembed.go":    "advances the embedded server's clock by what has passed",
-	"internal/runner/httpcall/call.go":     "how long a call took",
+	"internal/outbound/idle.go":            "how long a connection was idle",
 	"internal/runner/httpcall/callback.go": "age of a cached target",
 	"internal/runner/httpcall/endpoint.go": "how long a call took, how long an endpoint is left alone",
 	"internal/runner/httpcall/gate.go":     "age of what is known of an endpoint",

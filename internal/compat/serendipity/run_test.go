@@ -240,9 +240,9 @@ func (s stubborn) Kind() string { return s.kind }
 func (s stubborn) Run(ctx context.Context, j worker.Job) task.Result { return s.run(ctx, j) }
 
 // A handler that does not end is not said to be killed; and a class that is mapped is run by its handler, whose progress is
-// seen and whose result is POSTed, until the receiver says success.
+// seen and whose result is POSTed, until the receiver says success. Not beside other tests: a stack is found by its task's id, and
+// the tasks of their standalones, in this same process, have the same ids.
 func TestClassesAndHandlers(t *testing.T) {
-	t.Parallel()
 	release := make(chan struct{})
 	deaf := stubborn{"deaf.job", func(context.Context, worker.Job) task.Result {
 		<-release
