@@ -9,8 +9,8 @@
 // 3xx is the answer.
 //
 // Small requests without TLS go over connections of this package's own (plain.go), everything else through net/http's transport, which
-// has two goroutines for each connection and hands every request and answer on between them: a bare exchange costs a third
-// less without, and a callback a sixth. Answers are read by net/http either way.
+// has two goroutines for each connection and hands every request and answer on between them: of a callback's processor time, the call
+// took 28 µs that way and takes 17 without. Answers are read by net/http either way.
 package outbound
 
 import (

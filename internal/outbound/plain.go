@@ -22,8 +22,8 @@ const maxPlain = 8 << 10
 const maxInformational = 5
 
 // plain exchanges small HTTP/1.1 requests without TLS on the goroutine of the caller: it writes the request in one piece and
-// reads the answer. net/http's transport has two goroutines for each connection, which hand everything on to each other; a
-// small exchange costs half as much without them. What is not small and plain is left to it.
+// reads the answer. net/http's transport has two goroutines for each connection, which hand everything on to each other. What is
+// not small and plain is left to it.
 type plain struct {
 	idle      idle
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)

@@ -26,7 +26,8 @@
 //     bytes costs 4 of them over a no-op task), 4 the request and its run, the rest goroutines, garbage, announcing. It was 107 with
 //     net/http's transport, which has two goroutines for each connection and hands everything on between them, and with payloads read by
 //     encoding/json. Bells of 64 instead of 16 (with 1,024 slots) saved 7 % of it; larger flushes, claims of 125 or 250 instead of 500,
-//     fewer calls at once and a larger GOGC changed less than the machine's noise; 2,048 slots cost a fifth more, with twice the connections; 256 make about as many.
+//     fewer calls at once and a larger GOGC changed less than the machine's noise; 2,048 slots cost a fifth more, with twice the
+//     connections; 256 make about as many.
 //   - Deadlines, grace, zombies and the 200 ms of the live view are found by one goroutine that scans the slots when the
 //     earliest of these instants has come. A task that ends quickly pays nothing for them: no timer, no heap.
 //   - Contexts have no common parent: attaching and detaching a child of a shared context costs a lock and a map write.
