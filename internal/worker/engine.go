@@ -130,10 +130,10 @@ func New(o Options) (*Engine, error) {
 			e.queue[q] = true
 		}
 	}
-	e.fin.init()
+	e.fin.init(o.MaxFlush)
 	e.live.init()
 	e.chores.init()
-	e.pool.init(o.Slots)
+	e.pool.init(e.mono, e.loop)
 	return e, nil
 }
 

@@ -69,6 +69,7 @@ func start(t *testing.T, store Store, runners map[string]func(context.Context, J
 		t.Fatal(err)
 	}
 	r.e = e
+	e.pool.width = 1 << 20 // runs begin at the same instant, however busy this machine is
 	go func() { r.done <- e.Run(context.Background()) }()
 	return r
 }

@@ -7,69 +7,11 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/taskweir/taskweir/internal/failpoint"
 	"github.com/taskweir/taskweir/internal/task"
 )
-
-// pool runs handlers on goroutines that are kept for the next task.
-type pool struct {
-	work   chan *run
-	idle   atomic.Int64 // goroutines waiting for work that is not spoken for
-	lowest atomic.Int64 // least idle since the last trim
-	over   atomic.Bool
-}
-
-func (p *pool) init(slots int) { p.work = make(chan *run, slots) }
-
-// give hands a run to an idle goroutine, or to a new one.
-func (p *pool) give(r *run, loop func(*run)) {
-	for {
-		n := p.idle.Load()
-		if n <= 0 {
-			go loop(r)
-			return
-		}
-		if p.idle.CompareAndSwap(n, n-1) {
-			if n-1 < p.lowest.Load() {
-				p.lowest.Store(n - 1)
-			}
-			p.work <- r // has room: never more than one per slot
-			return
-		}
-	}
-}
-
-// trim lets go of half of the goroutines that were idle all the time since the last trim.
-func (p *pool) trim() { p.dismiss((p.lowest.Load() + 1) / 2) }
-
-// end lets all of them go; one that comes back later sees over.
-func (p *pool) end() {
-	p.over.Store(true)
-	p.dismiss(p.idle.Load())
-}
-
-// dismiss lets n of the idle ones go. Others come and go meanwhile: it looks again then. A message that has no room has nobody
-// who waits for it.
-func (p *pool) dismiss(n int64) {
-	for n > 0 {
-		k := p.idle.Load()
-		if k <= 0 {
-			break
-		}
-		if !p.idle.CompareAndSwap(k, k-1) {
-			continue
-		}
-		n--
-		select {
-		case p.work <- nil:
-		default:
-		}
-	}
-	p.lowest.Store(p.idle.Load())
-}
 
 // start hands runs to handlers. Those that nobody here can run, and all of them once the engine ends, are released.
 func (e *Engine) start(runs []*run) {
@@ -108,18 +50,15 @@ func (e *Engine) begin1(r *run) {
 		e.conclude(r, failed("body_unreadable", "the task's stored body cannot be read", true))
 		return
 	}
-	e.pool.give(r, e.loop)
+	e.pool.give(r)
 }
 
 // loop is the life of a handler goroutine.
-func (e *Engine) loop(r *run) {
+func (e *Engine) loop(r *run, h *hand) {
 	for r != nil {
 		e.execute(r)
-		e.pool.idle.Add(1)
-		if e.pool.over.Load() {
-			return
-		}
-		r = <-e.pool.work
+		e.pool.back(r, h)
+		r = <-h.work
 	}
 }
 
@@ -136,6 +75,7 @@ func (e *Engine) execute(r *run) {
 	defer func() {
 		if !returned { // the handler ended its goroutine
 			e.conclude(r, failed("goexit", "the handler ended its goroutine", false))
+			e.pool.lost(r)
 		}
 	}()
 	res := e.call(ctx, r)

@@ -14,13 +14,18 @@ import (
 type results struct {
 	mu     sync.Mutex
 	list   []*run
+	urgent int          // of the list, ends that others may wait for
+	rests  bool         // the flusher waits for more of them
+	most   int          // ends of one commit
 	n      atomic.Int64 // waiting and in the flusher's hands
 	bytes  atomic.Int64 // of those, what handlers returned
 	wake   chan struct{}
 	closed chan struct{} // nothing more is added: flush what is there and end
 }
 
-func (f *results) init() { f.wake, f.closed = make(chan struct{}, 1), make(chan struct{}) }
+func (f *results) init(most int) {
+	f.most, f.wake, f.closed = most, make(chan struct{}, 1), make(chan struct{})
+}
 
 // size is how many results are not committed.
 func (f *results) size() int { return int(f.n.Load()) }
@@ -40,12 +45,21 @@ func (f *results) add(r *run) {
 	f.n.Add(1)
 	f.mu.Lock()
 	f.list = append(f.list, r)
-	first := len(f.list) == 1
+	if r.urgent() {
+		f.urgent++
+	}
+	wake := len(f.list) == 1 || f.rests && f.due()
 	f.mu.Unlock()
-	if first {
+	if wake {
 		f.ring()
 	}
 }
+
+// urgent reports whether the end of a run makes room in a limit, which comes free with its commit.
+func (r *run) urgent() bool { return r.end.Places != 0 || r.end.Flow != 0 }
+
+// due reports whether ends are to be committed although more will come. mu is held.
+func (f *results) due() bool { return len(f.list) >= f.most || f.urgent > 0 }
 
 func (f *results) ring() {
 	select {
@@ -54,25 +68,65 @@ func (f *results) ring() {
 	}
 }
 
-// take gives up to limit ends of one worker id, oldest first, and no more bytes than one transaction carries.
-func (f *results) take(limit int) []*run {
+// take gives the ends of one commit: of one worker id, oldest first, and no more bytes than a transaction carries.
+func (f *results) take() []*run {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n, bytes := 0, 0
-	for n < len(f.list) && n < limit && f.list[n].end.WorkerID == f.list[0].end.WorkerID {
+	for n < len(f.list) && n < f.most && f.list[n].end.WorkerID == f.list[0].end.WorkerID {
 		if bytes += f.list[n].bytes; bytes > maxFlushBytes && n > 0 {
 			break
 		}
 		n++
 	}
 	out := f.list[:n:n]
+	for _, r := range out {
+		if r.urgent() {
+			f.urgent--
+		}
+	}
 	if f.list = f.list[n:]; len(f.list) == 0 {
 		f.list = nil
 	}
 	return out
 }
 
-// flushing commits what ended: one transaction after the other, each with all that waits, no fixed pause.
+// The flusher rests between commits that are large: what it waits for then makes the next one larger, and an end costs the database the
+// less the more of them are committed at once.
+const (
+	restFrom = 32                   // ends of a commit from which on it rests
+	restFor  = 8 * time.Millisecond // longest rest
+)
+
+// rest waits for more ends to commit.
+func (e *Engine) rest() {
+	f := &e.fin
+	t := time.NewTimer(restFor)
+	defer t.Stop()
+	for f.resting() {
+		select {
+		case <-f.wake: // perhaps of an end that was committed long ago
+			continue
+		case <-t.C:
+		case <-f.closed:
+		case <-e.ctx.Done():
+		}
+		break
+	}
+	f.mu.Lock()
+	f.rests = false
+	f.mu.Unlock()
+}
+
+// resting reports whether there is something to wait for, and asks to be woken when there no longer is.
+func (f *results) resting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rests = !f.due()
+	return f.rests
+}
+
+// flushing commits what ended: one transaction after the other, each with all that waits.
 func (e *Engine) flushing() {
 	defer close(e.flushDone)
 	for {
@@ -91,8 +145,13 @@ func (e *Engine) flushing() {
 
 // flushAll commits until nothing waits.
 func (e *Engine) flushAll() {
+	last := 0
 	for e.ctx.Err() == nil {
-		batch := e.fin.take(e.o.MaxFlush)
+		if last >= restFrom {
+			e.rest()
+		}
+		batch := e.fin.take()
+		last = len(batch)
 		gone := e.takeEmptied(batch)
 		if len(batch) == 0 && len(gone.Emptied) == 0 {
 			return

@@ -55,6 +55,10 @@ type run struct {
 	closed  bool  // ended without its handler: what that returns is dropped
 	shown   bool  // in the live view
 	said    int64 // reports until the one that was shown last
+
+	// Guarded by pool.mu.
+	begunNs int64 // when it was handed to a goroutine
+	fresh   bool  // that was lately, and it has not returned
 }
 
 // taskCtx is a handler's context. It is part of its run, so that it costs no allocation of its own, and it knows the

@@ -1,0 +1,203 @@
+package worker
+
+import (
+	"math"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// What a pool goes by.
+const (
+	freshPerProc = 32                   // runs that are fresh at once, for each processor, while goroutines wait for processors
+	freshFor     = 5 * time.Millisecond // a run is fresh for so long
+	poolLook     = time.Millisecond     // how often it is looked whether runs that wait may begin
+)
+
+// pool runs handlers on goroutines that are kept for the next run.
+//
+// A claim brings some hundred runs at once. Where processors are free all of them begin within poolLook. Where goroutines wait for
+// processors, only some are fresh at a time, and each of the others begins when one returns, on its goroutine: more at once would end no
+// sooner, each on a stack and a connection that went cold meanwhile. A run that takes longer than freshFor stands in nobody's way.
+type pool struct {
+	mono    mono
+	loop    func(*run, *hand)
+	width   int         // fresh runs at once while it is crowded
+	crowded func() bool // whether goroutines waited for processors since it was asked last
+
+	mu      sync.Mutex
+	over    bool
+	idle    []*hand // the one that came back last on top
+	lowest  int     // least idle since the last trim
+	waiting runQueue
+	begun   runQueue // fresh runs, and others between them
+	fresh   int
+	looks   bool        // a look at those that wait is to come
+	timer   *time.Timer // of the looks; nil: there was none yet
+}
+
+// hand is a goroutine of a pool.
+type hand struct{ work chan *run } // what it does next; nil: it ends
+
+func (p *pool) init(m mono, loop func(*run, *hand)) {
+	p.mono, p.loop, p.width, p.crowded = m, loop, freshPerProc*runtime.GOMAXPROCS(0), new(crowd).look
+}
+
+// give begins a run, now or when others have returned.
+func (p *pool) give(r *run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting.push(r)
+	if p.refill(p.width); p.waiting.len() > 0 && !p.looks {
+		p.crowded() // since now
+		p.again()
+	}
+}
+
+// back takes a goroutine whose run has returned, and sends it what it does next.
+func (p *pool) back(r *run, h *hand) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leave(r)
+	if p.over {
+		h.work <- nil
+		return
+	}
+	p.idle = append(p.idle, h)
+	p.refill(p.width)
+}
+
+// lost takes note of a run whose handler ended its goroutine.
+func (p *pool) lost(r *run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leave(r)
+	p.refill(p.width)
+}
+
+// look begins what waits, as much of it as may.
+func (p *pool) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.looks = false; p.waiting.len() == 0 {
+		return
+	}
+	most := p.width
+	if !p.crowded() {
+		most += p.fresh
+	}
+	if p.refill(most); p.waiting.len() > 0 {
+		p.again()
+	}
+}
+
+// again has runs that wait looked at in a moment. mu is held.
+func (p *pool) again() {
+	p.looks = true
+	if p.timer == nil {
+		p.timer = time.AfterFunc(poolLook, p.look)
+		return
+	}
+	p.timer.Reset(poolLook)
+}
+
+// refill begins runs that wait until that many are fresh. mu is held.
+func (p *pool) refill(most int) {
+	if p.waiting.len() == 0 {
+		return
+	}
+	now := p.mono.ns()
+	p.age(now)
+	for p.waiting.len() > 0 && (p.fresh < most || p.over) {
+		r := p.waiting.pop()
+		r.begunNs, r.fresh = now, true
+		p.begun.push(r)
+		p.fresh++
+		if n := len(p.idle) - 1; n >= 0 {
+			h := p.idle[n]
+			p.idle[n] = nil
+			p.idle = p.idle[:n]
+			p.lowest = min(p.lowest, n)
+			h.work <- r // has room: it waits for this
+			continue
+		}
+		go p.loop(r, &hand{work: make(chan *run, 1)})
+	}
+}
+
+// age ends the freshness of runs that began too long ago. mu is held.
+func (p *pool) age(nowNs int64) {
+	for p.begun.len() > 0 {
+		r := p.begun.first()
+		if r.fresh && nowNs-r.begunNs < int64(freshFor) {
+			return
+		}
+		p.begun.pop()
+		if r.fresh {
+			r.fresh = false
+			p.fresh--
+		}
+	}
+}
+
+// leave ends the freshness of a run that has returned. mu is held.
+func (p *pool) leave(r *run) {
+	if r.fresh {
+		r.fresh = false
+		p.fresh--
+	}
+	for p.begun.len() > 0 && !p.begun.first().fresh {
+		p.begun.pop() // and with it its claim from memory
+	}
+}
+
+// trim lets go of half of the goroutines that were idle all the time since the last trim.
+func (p *pool) trim() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dismiss((p.lowest + 1) / 2)
+}
+
+// end begins what still waits, whose contexts have ended, and lets all goroutines go, each as soon as it has nothing to do.
+func (p *pool) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.refill(math.MaxInt)
+	p.dismiss(len(p.idle))
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// dismiss lets the n that were idle longest go. mu is held.
+func (p *pool) dismiss(n int) {
+	for _, h := range p.idle[:n] {
+		h.work <- nil
+	}
+	left := copy(p.idle, p.idle[n:])
+	clear(p.idle[left:])
+	p.idle, p.lowest = p.idle[:left], left
+}
+
+// runQueue is a queue of runs; the zero value is empty.
+type runQueue struct {
+	list []*run
+	head int
+}
+
+func (q *runQueue) len() int    { return len(q.list) - q.head }
+func (q *runQueue) first() *run { return q.list[q.head] }
+func (q *runQueue) push(r *run) { q.list = append(q.list, r) }
+
+// pop takes the first one. The room of those that are gone is used again when it is half of all.
+func (q *runQueue) pop() *run {
+	r := q.list[q.head]
+	q.list[q.head] = nil
+	if q.head++; 2*q.head >= len(q.list) {
+		left := copy(q.list, q.list[q.head:])
+		clear(q.list[left:])
+		q.list, q.head = q.list[:left], 0
+	}
+	return r
+}
