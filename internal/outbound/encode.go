@@ -10,10 +10,13 @@ import (
 	"strings"
 )
 
-// written are the headers that the encoder writes itself, or that mean more than a line of text.
-var written = map[string]bool{
-	"Host": true, "Content-Length": true, "Transfer-Encoding": true, "Trailer": true, "Connection": true, "Expect": true,
-	"Upgrade": true, "Te": true, "Keep-Alive": true, "Proxy-Connection": true,
+// written reports whether a header, by its canonical name, is one that the encoder writes itself, or means more than a line of text.
+func written(name string) bool {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Expect", "Upgrade", "Te", "Keep-Alive", "Proxy-Connection":
+		return true
+	}
+	return false
 }
 
 // appendRequest appends a request as it goes over the wire. Not ok: it is larger than maxPlain, or has anything that needs
@@ -63,7 +66,7 @@ func appendHeader(b []byte, h http.Header) (_ []byte, ok bool) {
 	var room [16]string
 	names := room[:0]
 	for name := range h {
-		if written[name] || written[textproto.CanonicalMIMEHeaderKey(name)] || !allOf(name, tokenByte) || len(name) == 0 {
+		if len(name) == 0 || !allOf(name, tokenByte) || written(textproto.CanonicalMIMEHeaderKey(name)) {
 			return b, false
 		}
 		names = append(names, name)
@@ -88,6 +91,9 @@ func appendBody(b []byte, req *http.Request) (_ []byte, ok bool) {
 	none := req.Body == nil || req.Body == http.NoBody
 	if req.ContentLength == 0 {
 		return b, none
+	}
+	if w, ok := req.Body.(*Whole); ok {
+		return append(b, w.all...), int64(len(w.all)) == req.ContentLength
 	}
 	if none || req.GetBody == nil {
 		return b, false

@@ -2,7 +2,6 @@ package outbound
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -158,7 +157,10 @@ func (p *plain) link(ctx context.Context, u *url.URL) (l *link, kept bool, err e
 func (p *plain) answer(l *link, req *http.Request) (*http.Response, error) {
 	l.left = p.maxHeader
 	for range maxInformational + 1 {
-		resp, err := http.ReadResponse(l.in, req)
+		resp, err := l.usual(req)
+		if resp == nil && err == nil {
+			resp, err = http.ReadResponse(l.in, req)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -175,15 +177,18 @@ func (p *plain) answer(l *link, req *http.Request) (*http.Response, error) {
 func (p *plain) attach(l *link, resp *http.Response, req *http.Request, stop func() bool) {
 	keep := !resp.Close && resp.StatusCode >= 200
 	n := resp.ContentLength
+	_, whole := resp.Body.(*Whole)
 	switch {
+	case whole:
+		p.release(l, stop, keep)
 	case n == 0 || resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols:
 		p.release(l, stop, keep)
 		resp.Body = http.NoBody
 	case n > 0 && n <= int64(l.in.Buffered()):
-		whole := make([]byte, n)
-		_, err := io.ReadFull(resp.Body, whole)
+		all := make([]byte, n)
+		_, err := io.ReadFull(resp.Body, all)
 		p.release(l, stop, keep && err == nil)
-		resp.Body = io.NopCloser(bytes.NewReader(whole))
+		resp.Body = NewWhole(all)
 	default:
 		resp.Body = &linkBody{plain: p, link: l, stop: stop, ctx: req.Context(), from: resp.Body, keep: keep}
 	}

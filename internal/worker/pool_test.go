@@ -95,7 +95,7 @@ func (p *poolTest) close() {
 }
 
 func TestCrowdedPoolBeginsARunWhenOneReturns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		p := newPoolTest(4)
 		p.short.Store(true)
 		p.gives(0, 10)
@@ -128,7 +128,7 @@ func TestCrowdedPoolBeginsARunWhenOneReturns(t *testing.T) {
 }
 
 func TestRunsThatTakeLongHoldNobodyUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		p := newPoolTest(4)
 		p.short.Store(true)
 		p.gives(0, 10)
@@ -143,7 +143,7 @@ func TestRunsThatTakeLongHoldNobodyUp(t *testing.T) {
 }
 
 func TestPoolWithProcessorsToSpareBeginsAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		p := newPoolTest(4)
 		p.gives(0, 3)
 		if n := p.began(); n != 3 {
@@ -162,7 +162,7 @@ func TestPoolWithProcessorsToSpareBeginsAll(t *testing.T) {
 
 // TestFreshnessEndsOnce: a run that took long and returns gives its place back once only.
 func TestFreshnessEndsOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		p := newPoolTest(2)
 		p.short.Store(true)
 		p.gives(0, 4)
@@ -188,7 +188,7 @@ func TestFreshnessEndsOnce(t *testing.T) {
 }
 
 func TestARunThatEndsItsGoroutineGivesItsPlaceUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		p := newPoolTest(2)
 		p.short.Store(true)
 		p.gives(0, 4)
@@ -203,7 +203,7 @@ func TestARunThatEndsItsGoroutineGivesItsPlaceUp(t *testing.T) {
 }
 
 func TestPoolKeepsGoroutinesAndTrimsTheIdle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		p := newPoolTest(100)
 		for range 5 {
 			p.gives(0, 8)
@@ -232,7 +232,7 @@ func TestPoolKeepsGoroutinesAndTrimsTheIdle(t *testing.T) {
 }
 
 func TestEndBeginsWhatWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		p := newPoolTest(2)
 		p.short.Store(true)
 		p.gives(0, 9)

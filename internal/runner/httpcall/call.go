@@ -11,7 +11,6 @@
 package httpcall
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -114,8 +113,8 @@ func (c *caller) exchange(ctx context.Context, r *request) Answer {
 	}
 	if body := r.body; len(body) > 0 {
 		req.ContentLength = int64(len(body))
-		req.Body = io.NopCloser(bytes.NewReader(body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body = outbound.NewWhole(body)
+		req.GetBody = func() (io.ReadCloser, error) { return outbound.NewWhole(body), nil }
 	} else {
 		req.Body, req.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 	}
@@ -293,6 +292,10 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, task.MaxResult+1); r
 func readUpTo(resp *http.Response, limit int) (body []byte, cut bool, err error) {
 	if resp.ContentLength == 0 || resp.Body == http.NoBody {
 		return nil, false, nil
+	}
+	if w, ok := resp.Body.(*outbound.Whole); ok {
+		body = w.Bytes()
+		return body[:min(len(body), limit)], len(body) > limit, nil
 	}
 	if n := resp.ContentLength; n > 0 && n <= int64(limit) {
 		body = make([]byte, n)
