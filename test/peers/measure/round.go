@@ -176,9 +176,10 @@ func (r *round) many(n int, kind system.Kind, due time.Time) []system.Task {
 // submitted is how many tasks of the section were submitted.
 func (r *round) submitted(s *section) int64 { return r.number.Load() - s.from + 1 }
 
-// warm runs some tasks by each way, so that connections and pools are there, and gives a system that learns from them time for it.
+// warm runs some tasks by each way, calls among them, so that connections and pools are there, and gives a system that learns from them
+// time for it.
 func (r *round) warm(ctx context.Context) error {
-	s, err := r.section(ctx, 2*r.o.Warm+system.BulkSize, false)
+	s, err := r.section(ctx, 3*r.o.Warm+system.BulkSize, false)
 	if err != nil {
 		return err
 	}
@@ -198,6 +199,9 @@ func (r *round) warm(ctx context.Context) error {
 		return err
 	}
 	if _, err := r.fillSingly(ctx, tasks, system.Noop, time.Time{}); err != nil {
+		return err
+	}
+	if _, err := r.fill(ctx, tasks, system.Call, time.Time{}); err != nil {
 		return err
 	}
 	if _, err := r.finish(ctx, warmUp, s); err != nil {
