@@ -61,6 +61,19 @@ func (s *freeStore) Held(_ context.Context, ids []int64) ([]task.Held, error) {
 // BenchmarkNoOp measures what the engine itself costs per no-op task in bells of 100 with their payloads.
 func BenchmarkNoOp(b *testing.B) { drainFree(b, fakeRunner{"k", succeed}, `{"ms":0}`) }
 
+// BenchmarkWaiting measures handlers that wait, as for an answer from elsewhere, and need next to no processor: at best 256 slots ÷ the
+// time that one waits. How runs begin must not hold them up.
+func BenchmarkWaiting(b *testing.B) {
+	for _, wait := range []time.Duration{2 * time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond} {
+		b.Run(wait.String(), func(b *testing.B) {
+			drainFree(b, fakeRunner{"k", func(context.Context, Job) task.Result {
+				time.Sleep(wait)
+				return task.Result{Outcome: task.OutcomeSucceeded}
+			}}, `{"ms":0}`)
+		})
+	}
+}
+
 // DrainFree is for the benchmarks of what is built on the engine.
 var DrainFree = drainFree
 

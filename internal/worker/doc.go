@@ -24,9 +24,11 @@
 //     short tasks would stand still for most of the time.
 //   - A claim's runs do not all begin at once while processors are short (pool.go): 32 for each processor are fresh at a time, the others
 //     begin when one returns. All at once, some hundred requests were written before the first answer was read, each on a stack and a
-//     connection that had gone cold meanwhile. Switching between both every half second in one run, a callback took 55 µs of the worker's
-//     process and the receiver's all at once, 45 to 48 in turn; 64, 96 or 128 on two processors made no difference that could be
-//     measured. With processors to spare, which the runtime's scheduling latencies tell (crowd.go), that many begin in each ms.
+//     connection that had gone cold meanwhile. Switching between both every half second in one run, a callback took 55 to 61 µs of the
+//     worker's process and the receiver's all at once, 45 to 54 in turn; 32, 64 or 128 on two processors made little difference.
+//     Whether processors are short is told by the runtime's scheduling latencies (crowd.go), and only while runs begin in turn: many that
+//     begin at once wait for each other. A pool that held them back whenever it saw that made handlers that wait for 2 ms 60 % slower,
+//     those of 10 ms a quarter (BenchmarkWaiting); as it is they lose 2 % or nothing.
 //   - A callback took 107 µs of processors with net/http's transport, which has two goroutines for each connection and hands everything
 //     on between them, and with payloads read by encoding/json; about 80 without, 19 of them the receiver's (net/http), 17 the call's, 20
 //     the database's (an answer of ten bytes costs 4 of them over a no-op task), 4 of the request and its run. Bells of 64 instead of 16

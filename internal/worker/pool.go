@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -9,20 +8,27 @@ import (
 
 // What a pool goes by.
 const (
-	freshPerProc = 32                   // runs that are fresh at once, for each processor, while goroutines wait for processors
-	freshFor     = 5 * time.Millisecond // a run is fresh for so long
-	poolLook     = time.Millisecond     // how often it is looked whether runs that wait may begin
+	freshPerProc = 32                    // runs that are fresh at once, for each processor, while goroutines wait for processors
+	freshFor     = 10 * time.Millisecond // a run is fresh for so long
+
+	poolLook  = 2 * time.Millisecond   // how often it is looked whether processors are short
+	poolCalm  = 2                      // looks in a row that found processors free before all runs begin at once again,
+	calmLeast = 100 * time.Millisecond // and for how long they do at least: twice as long each time that it was so
+	calmMost  = 1600 * time.Millisecond
 )
 
 // pool runs handlers on goroutines that are kept for the next run.
 //
-// A claim brings some hundred runs at once. Where processors are free all of them begin within poolLook. Where goroutines wait for
-// processors, only some are fresh at a time, and each of the others begins when one returns, on its goroutine: more at once would end no
-// sooner, each on a stack and a connection that went cold meanwhile. A run that takes longer than freshFor stands in nobody's way.
+// A claim brings some hundred runs at once. As long as processors are free all of them begin. When they are short it is tight: only some
+// runs are fresh at a time, and each of the others begins when one returns, on its goroutine. More at once would end no sooner, each on a
+// stack and a connection that went cold meanwhile. A run that takes longer than freshFor stands in nobody's way.
+//
+// Many runs that begin at once wait for each other a little, however free the processors are. So what is seen of them only makes it
+// tight for a try; what counts is whether goroutines still wait for processors while it is.
 type pool struct {
 	mono    mono
 	loop    func(*run, *hand)
-	width   int         // fresh runs at once while it is crowded
+	width   int         // fresh runs at once while it is tight
 	crowded func() bool // whether goroutines waited for processors since it was asked last
 
 	mu      sync.Mutex
@@ -32,8 +38,13 @@ type pool struct {
 	waiting runQueue
 	begun   runQueue // fresh runs, and others between them
 	fresh   int
-	looks   bool        // a look at those that wait is to come
-	timer   *time.Timer // of the looks; nil: there was none yet
+
+	tight  bool
+	calm   int           // looks in a row, while it was tight, that found processors free
+	calmNs int64         // no look before
+	pause  time.Duration // until the next one when it is not tight any more
+	looks  bool          // a look is to come
+	timer  *time.Timer   // of the looks; nil: there was none yet
 }
 
 // hand is a goroutine of a pool.
@@ -48,7 +59,9 @@ func (p *pool) give(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting.push(r)
-	if p.refill(p.width); p.waiting.len() > 0 && !p.looks {
+	now := p.mono.ns()
+	p.refill(now)
+	if !p.looks && (p.waiting.len() > 0 || p.fresh > p.width && now >= p.calmNs) {
 		p.crowded() // since now
 		p.again()
 	}
@@ -64,7 +77,7 @@ func (p *pool) back(r *run, h *hand) {
 		return
 	}
 	p.idle = append(p.idle, h)
-	p.refill(p.width)
+	p.refill(p.mono.ns())
 }
 
 // lost takes note of a run whose handler ended its goroutine.
@@ -72,26 +85,35 @@ func (p *pool) lost(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leave(r)
-	p.refill(p.width)
+	p.refill(p.mono.ns())
 }
 
-// look begins what waits, as much of it as may.
+// look finds out whether processors are short.
 func (p *pool) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.looks = false; p.waiting.len() == 0 {
+	p.looks = false
+	now, short := p.mono.ns(), p.crowded()
+	switch {
+	case !p.tight:
+		p.tight, p.calm = short, 0
 		return
+	case p.waiting.len() == 0:
+		return // there was little to do
+	case short:
+		p.calm, p.pause = 0, 0
+	default:
+		if p.calm++; p.calm == poolCalm {
+			p.pause = min(max(2*p.pause, calmLeast), calmMost)
+			p.tight, p.calmNs = false, now+int64(p.pause)
+		}
 	}
-	most := p.width
-	if !p.crowded() {
-		most += p.fresh
-	}
-	if p.refill(most); p.waiting.len() > 0 {
+	if p.refill(now); p.waiting.len() > 0 {
 		p.again()
 	}
 }
 
-// again has runs that wait looked at in a moment. mu is held.
+// again asks for a look in a moment. mu is held.
 func (p *pool) again() {
 	p.looks = true
 	if p.timer == nil {
@@ -101,16 +123,15 @@ func (p *pool) again() {
 	p.timer.Reset(poolLook)
 }
 
-// refill begins runs that wait until that many are fresh. mu is held.
-func (p *pool) refill(most int) {
+// refill begins runs that wait: all of them, or while it is tight until enough are fresh. mu is held.
+func (p *pool) refill(nowNs int64) {
 	if p.waiting.len() == 0 {
 		return
 	}
-	now := p.mono.ns()
-	p.age(now)
-	for p.waiting.len() > 0 && (p.fresh < most || p.over) {
+	p.age(nowNs)
+	for p.waiting.len() > 0 && (!p.tight || p.over || p.fresh < p.width) {
 		r := p.waiting.pop()
-		r.begunNs, r.fresh = now, true
+		r.begunNs, r.fresh = nowNs, true
 		p.begun.push(r)
 		p.fresh++
 		if n := len(p.idle) - 1; n >= 0 {
@@ -163,7 +184,7 @@ func (p *pool) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
-	p.refill(math.MaxInt)
+	p.refill(p.mono.ns())
 	p.dismiss(len(p.idle))
 	if p.timer != nil {
 		p.timer.Stop()

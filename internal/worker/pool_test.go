@@ -21,6 +21,14 @@ type poolTest struct {
 	last   map[*hand]int       // runs of each goroutine
 }
 
+// newTightPool is a pool whose processors are short, and which knows it.
+func newTightPool(width int) *poolTest {
+	p := newPoolTest(width)
+	p.tight = true
+	p.short.Store(true)
+	return p
+}
+
 func newPoolTest(width int) *poolTest {
 	p := &poolTest{ends: map[int32]chan bool{}, last: map[*hand]int{}}
 	p.init(newMono(), func(r *run, h *hand) {
@@ -85,19 +93,22 @@ func (p *poolTest) returns(first, n int32) {
 // close ends the pool and waits for its goroutines; it hangs when one is left.
 func (p *poolTest) close() {
 	p.end()
+	p.began() // what still waited
+	p.mu.Lock()
 	for _, end := range p.ends {
 		select {
 		case end <- false:
 		default:
 		}
 	}
+	p.mu.Unlock()
 	p.all.Wait()
 }
 
 func TestCrowdedPoolBeginsARunWhenOneReturns(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := newPoolTest(4)
-		p.short.Store(true)
+		p := newTightPool(4)
+		defer p.close()
 		p.gives(0, 10)
 		if n := p.began(); n != 4 {
 			t.Fatalf("%d runs began at once, want 4", n)
@@ -123,14 +134,13 @@ func TestCrowdedPoolBeginsARunWhenOneReturns(t *testing.T) {
 		if !slices.IsSorted(p.begins) {
 			t.Errorf("runs began in another order than they came: %v", p.begins)
 		}
-		p.close()
 	})
 }
 
 func TestRunsThatTakeLongHoldNobodyUp(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := newPoolTest(4)
-		p.short.Store(true)
+		p := newTightPool(4)
+		defer p.close()
 		p.gives(0, 10)
 		for _, want := range []int{4, 8, 10} {
 			if n := p.began(); n != want {
@@ -138,33 +148,106 @@ func TestRunsThatTakeLongHoldNobodyUp(t *testing.T) {
 			}
 			time.Sleep(freshFor + poolLook)
 		}
-		p.close()
 	})
 }
 
 func TestPoolWithProcessorsToSpareBeginsAll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPoolTest(4)
-		p.gives(0, 3)
-		if n := p.began(); n != 3 {
-			t.Fatalf("%d runs began at once, want 3", n)
-		}
-		p.gives(3, 10)
-		for _, want := range []int{4, 8, 12, 13} {
-			if n := p.began(); n != want {
-				t.Fatalf("%d runs began, want %d", n, want)
+		defer p.close()
+		for i := range int32(5) {
+			p.gives(10*i, 10)
+			if n := p.began(); n != int(10*i+10) {
+				t.Fatalf("%d runs began at once, want all %d", n, 10*i+10)
 			}
 			time.Sleep(poolLook)
 		}
-		p.close()
+	})
+}
+
+func TestPoolBecomesTightWhenProcessorsAreShort(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPoolTest(4)
+		defer p.close()
+		p.short.Store(true)
+		p.gives(0, 4)
+		time.Sleep(poolLook)
+		p.gives(4, 6) // more than the width: it is looked at
+		if n := p.began(); n != 10 {
+			t.Fatalf("%d runs began before anything was known, want all 10", n)
+		}
+		time.Sleep(poolLook + time.Microsecond)
+		p.gives(10, 5)
+		if n := p.began(); n != 10 {
+			t.Fatalf("%d runs began while 10 were fresh, want no more", n)
+		}
+		p.returns(0, 8)
+		if n := p.began(); n != 12 {
+			t.Fatalf("%d runs began, want 12: two that are fresh have room for two", n)
+		}
+	})
+}
+
+// TestPoolIsTightForATry: many that begin at once wait for each other; that processors are free is seen while it is tight, and believed
+// for the longer the more often it was so.
+func TestPoolIsTightForATry(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPoolTest(4)
+		defer p.close()
+		number := int32(0)
+		burst := func() (at int) {
+			p.gives(number, 10)
+			at, number = p.began(), number+10
+			return at
+		}
+		for _, pause := range []time.Duration{calmLeast, 2 * calmLeast, 4 * calmLeast, 8 * calmLeast, calmMost, calmMost} {
+			p.short.Store(true) // as it seems when many begin
+			if n := burst(); n != int(number) {
+				t.Fatalf("%d of %d runs began", n, number)
+			}
+			time.Sleep(poolLook + time.Microsecond)
+			p.short.Store(false)
+			if n := burst(); n == int(number) {
+				t.Fatal("it did not become tight")
+			}
+			time.Sleep(poolCalm * poolLook)
+			if n := p.began(); n != int(number) {
+				t.Fatalf("%d of %d runs began after %d calm looks", n, number, poolCalm)
+			}
+			p.short.Store(true)
+			for end := time.Now().Add(pause - freshFor); time.Now().Before(end); time.Sleep(freshFor) {
+				if n := burst(); n != int(number) {
+					t.Fatalf("%d of %d runs began within %v of calm", n, number, pause)
+				}
+			}
+			time.Sleep(2 * freshFor)
+		}
+	})
+}
+
+func TestPoolStaysTightWhileProcessorsAreShort(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newTightPool(4)
+		defer p.close()
+		p.gives(0, 10)
+		time.Sleep(poolLook / 2) // between the looks
+		for range 2 {            // a calm one among others says nothing
+			p.short.Store(false)
+			time.Sleep(poolLook)
+			p.short.Store(true)
+			time.Sleep(poolLook)
+		}
+		if n := p.began(); n != 4 {
+			t.Errorf("%d runs began, want 4", n)
+		}
 	})
 }
 
 // TestFreshnessEndsOnce: a run that took long and returns gives its place back once only.
 func TestFreshnessEndsOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := newPoolTest(2)
-		p.short.Store(true)
+		p := newTightPool(2)
+		defer p.close()
 		p.gives(0, 4)
 		p.began()
 		time.Sleep(freshFor + poolLook)
@@ -189,8 +272,8 @@ func TestFreshnessEndsOnce(t *testing.T) {
 
 func TestARunThatEndsItsGoroutineGivesItsPlaceUp(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := newPoolTest(2)
-		p.short.Store(true)
+		p := newTightPool(2)
+		defer p.close()
 		p.gives(0, 4)
 		p.began()
 		p.ends[0] <- true
@@ -198,13 +281,13 @@ func TestARunThatEndsItsGoroutineGivesItsPlaceUp(t *testing.T) {
 		if n := p.began(); n != 4 {
 			t.Fatalf("%d runs began, want 4", n)
 		}
-		p.close()
 	})
 }
 
 func TestPoolKeepsGoroutinesAndTrimsTheIdle(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPoolTest(100)
+		defer p.close()
 		for range 5 {
 			p.gives(0, 8)
 			p.began()
@@ -227,14 +310,13 @@ func TestPoolKeepsGoroutinesAndTrimsTheIdle(t *testing.T) {
 		if idle != 5 {
 			t.Errorf("%d idle goroutines, want 5: half of the 6 that had nothing to do have gone", idle)
 		}
-		p.close()
 	})
 }
 
 func TestEndBeginsWhatWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := newPoolTest(2)
-		p.short.Store(true)
+		p := newTightPool(2)
+		defer p.close()
 		p.gives(0, 9)
 		if n := p.began(); n != 2 {
 			t.Fatalf("%d runs began, want 2", n)
