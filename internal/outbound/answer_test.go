@@ -96,6 +96,21 @@ func TestOtherAnswersAreLeftToNetHTTP(t *testing.T) {
 	}
 }
 
+// TestUsualAnswersAreThereAsAWhole: of what has come in part nothing is taken.
+func TestUsualAnswersAreThereAsAWhole(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nbody"
+	for n := 1; n <= len(answer); n++ {
+		if byHand := sameAsNetHTTP(t, http.MethodPost, answer[:n]); byHand != (n == len(answer)) {
+			t.Errorf("%q was read by hand: %v", answer[:n], byHand)
+		}
+		l := linkOf(answer)
+		l.left = int64(n) // of a header, whose last bytes may be those of the body
+		if resp, err := l.usual(&http.Request{Method: http.MethodPost}); (resp != nil) != (n == len(answer)) || err != nil {
+			t.Errorf("within %d bytes %v, %v", n, resp, err)
+		}
+	}
+}
+
 func TestAConnectionThatEndsHasNoUsualAnswer(t *testing.T) {
 	if _, err := linkOf("").usual(&http.Request{Method: http.MethodPost}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error %v, want that the connection ended too early", err)
@@ -167,7 +182,20 @@ func TestWholeBodies(t *testing.T) {
 			t.Errorf("a body of 4 bytes that is said to have %d is written as %q", wrong, b)
 		}
 	}
-	if _, ok := known(req).Body.(*Whole); ok {
-		t.Error("net/http's transport is given a body that it does not know")
+	other := known(req)
+	again, err := other.GetBody()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []io.Reader{other.Body, again} {
+		if want := reflect.TypeOf(io.NopCloser(bytes.NewReader(nil))); reflect.TypeOf(body) != want {
+			t.Errorf("net/http's transport is given a body of type %T, it knows %v", body, want)
+		}
+		if b, err := io.ReadAll(body); string(b) != "body" || err != nil {
+			t.Errorf("it is %q, %v", b, err)
+		}
+	}
+	if _, ok := req.Body.(*Whole); !ok {
+		t.Error("the caller's request was changed")
 	}
 }

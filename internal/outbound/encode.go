@@ -93,7 +93,10 @@ func appendBody(b []byte, req *http.Request) (_ []byte, ok bool) {
 		return b, none
 	}
 	if w, ok := req.Body.(*Whole); ok {
-		return append(b, w.all...), int64(len(w.all)) == req.ContentLength
+		if int64(len(w.all)) != req.ContentLength {
+			return b, false
+		}
+		return append(b, w.all...), true
 	}
 	if none || req.GetBody == nil {
 		return b, false

@@ -29,8 +29,12 @@ func (*Whole) Close() error { return nil }
 // known gives a request whose body is of a type that net/http's transport knows to be in memory: it writes such a one together with
 // the header.
 func known(req *http.Request) *http.Request {
-	if w, ok := req.Body.(*Whole); ok {
-		req.Body = io.NopCloser(bytes.NewReader(w.all))
+	w, ok := req.Body.(*Whole)
+	if !ok {
+		return req
 	}
-	return req
+	other := *req
+	other.Body = io.NopCloser(bytes.NewReader(w.all))
+	other.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(w.all)), nil }
+	return &other
 }

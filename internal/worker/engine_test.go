@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -274,9 +275,13 @@ func TestPanicAndGoexitFail(t *testing.T) {
 		r := start(t, newFakeStore(), runners{
 			"panic": func(context.Context, Job) task.Result { panic("ouch") },
 			"none":  func(context.Context, Job) task.Result { return task.Result{} },
+			"goexit": func(context.Context, Job) task.Result {
+				runtime.Goexit()
+				return task.Result{}
+			},
 		})
 		once := &task.RetryPolicy{Policy: "fixed", BaseMs: 1, CapMs: 1}
-		rung := r.store.add(1, spec{kind: "panic", retry: once}, spec{kind: "none", retry: once})
+		rung := r.store.add(1, spec{kind: "panic", retry: once}, spec{kind: "none", retry: once}, spec{kind: "goexit", retry: once})
 		r.bus.Ring(rung)
 		after(time.Second)
 		got := r.expect(rung.TaskIDs[0], task.Failed)
@@ -284,6 +289,9 @@ func TestPanicAndGoexitFail(t *testing.T) {
 			t.Errorf("end %+v", e)
 		}
 		if got := r.expect(rung.TaskIDs[1], task.Failed); got.ends[0].ErrCode != "bad_outcome" {
+			t.Errorf("end %+v", got.ends[0])
+		}
+		if got := r.expect(rung.TaskIDs[2], task.Failed); got.ends[0].ErrCode != "goexit" {
 			t.Errorf("end %+v", got.ends[0])
 		}
 		r.stop()

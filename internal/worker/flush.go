@@ -58,8 +58,11 @@ func (f *results) add(r *run) {
 // urgent reports whether the end of a run makes room in a limit, which comes free with its commit.
 func (r *run) urgent() bool { return r.end.Places != 0 || r.end.Flow != 0 }
 
-// due reports whether ends are to be committed although more will come. mu is held.
-func (f *results) due() bool { return len(f.list) >= f.most || f.urgent > 0 }
+// due reports whether ends are to be committed although more will come: some are urgent, or they fill a transaction. Only while the
+// flusher has none in its hands are bytes those of the list. mu is held.
+func (f *results) due() bool {
+	return f.urgent > 0 || len(f.list) >= f.most || f.bytes.Load() >= maxFlushBytes
+}
 
 func (f *results) ring() {
 	select {
@@ -148,7 +151,9 @@ func (e *Engine) flushAll() {
 	last := 0
 	for e.ctx.Err() == nil {
 		if last >= restFrom {
-			e.rest()
+			if e.rest(); e.ctx.Err() != nil {
+				return
+			}
 		}
 		batch := e.fin.take()
 		last = len(batch)

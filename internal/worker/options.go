@@ -98,6 +98,7 @@ func (o Options) withDefaults() (Options, error) {
 	setInt(&o.MaxResults, 2_000)
 	setInt(&o.MaxResultBytes, 32<<20)
 	setInt(&o.MaxFlush, task.MaxFlushTasks)
+	o.MaxFlush = min(o.MaxFlush, o.MaxResults)
 	setTime(&o.DrainTime, 10*time.Second)
 	setTime(&o.Grace, 2*time.Second)
 	setTime(&o.ZombieAfter, 5*time.Minute)

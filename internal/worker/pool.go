@@ -29,7 +29,7 @@ type pool struct {
 	mono    mono
 	loop    func(*run, *hand)
 	width   int         // fresh runs at once while it is tight
-	crowded func() bool // whether goroutines waited for processors since it was asked last
+	crowded func() bool // whether goroutines had to wait for processors since it was asked last
 
 	mu      sync.Mutex
 	over    bool
@@ -98,8 +98,6 @@ func (p *pool) look() {
 	case !p.tight:
 		p.tight, p.calm = short, 0
 		return
-	case p.waiting.len() == 0:
-		return // there was little to do
 	case short:
 		p.calm, p.pause = 0, 0
 	default:
@@ -176,6 +174,7 @@ func (p *pool) leave(r *run) {
 func (p *pool) trim() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.age(p.mono.ns()) // behind one that lasts, others that have returned would be remembered
 	p.dismiss((p.lowest + 1) / 2)
 }
 

@@ -46,7 +46,10 @@ func (s *restStore) Finish(ctx context.Context, fb task.FinishBatch) ([]task.Bel
 
 // restKinds are handlers that take that many ms.
 func restKinds(ms ...int) runners {
-	out := runners{}
+	out := runners{"big": func(context.Context, Job) task.Result {
+		time.Sleep(10 * time.Millisecond)
+		return task.Result{Outcome: task.OutcomeSucceeded, Body: make([]byte, maxFlushBytes/64)}
+	}}
 	for _, n := range ms {
 		out[fmt.Sprint("k", n)] = func(context.Context, Job) task.Result {
 			time.Sleep(time.Duration(n) * time.Millisecond)
@@ -80,6 +83,8 @@ func TestFlusherRestsBetweenLargeCommits(t *testing.T) {
 			[]string{"1 after 0s", "31 after 1.5ms", "1 after 4ms", "1 after 7ms"}},
 		{"until there is enough for a commit", false, 40, restSpecs(1, "k9", 40, "k10", 39, "k13", 1, "k16"),
 			[]string{"1 after 0s", "40 after 1.5ms", "40 after 7ms"}},
+		{"until what waits fills a transaction", false, 0, restSpecs(1, "k9", 138, "big"),
+			[]string{"1 after 0s", "64 after 1.5ms", "64 after 3ms", "10 after 12.5ms"}},
 		{"places in limits are freed at once", true, 0, restSpecs(1, "k9", 40, "k10", 1, "k13", 1, "k16"),
 			[]string{"1 after 0s", "40 after 1.5ms", "1 after 4ms", "1 after 7ms"}},
 	} {

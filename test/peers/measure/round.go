@@ -201,8 +201,10 @@ func (r *round) warm(ctx context.Context) error {
 	if _, err := r.fillSingly(ctx, tasks, system.Noop, time.Time{}); err != nil {
 		return err
 	}
-	if _, err := r.fill(ctx, tasks, system.Call, time.Time{}); err != nil {
-		return err
+	if !r.spec.Memory { // the connections of calls would be counted
+		if _, err := r.fill(ctx, tasks, system.Call, time.Time{}); err != nil {
+			return err
+		}
 	}
 	if _, err := r.finish(ctx, warmUp, s); err != nil {
 		return err
