@@ -13,21 +13,23 @@ const crowdedFrom = 100 * time.Microsecond
 
 // crowd tells whether the processors of this process are short.
 type crowd struct {
-	samples [2]metrics.Sample
-	before  []uint64 // as the counts were at the last look
+	waits  [1]metrics.Sample // a histogram of how long goroutines waited
+	before []uint64          // as its counts were at the last look
+	ready  [1]metrics.Sample // how many wait now
 }
 
 // look reports whether goroutines that were ready had to wait for a processor since the last look. Waits are known when they are over, of
-// one in eight; where none ended, it counts who waits. It costs as much as reading the clock a few times.
+// one in eight; where none ended, it counts who waits, for which the runtime stops scheduling for a moment.
 func (c *crowd) look() bool {
-	c.samples[0].Name, c.samples[1].Name = "/sched/latencies:seconds", "/sched/goroutines/runnable:goroutines"
-	metrics.Read(c.samples[:])
-	if v := c.samples[0].Value; v.Kind() == metrics.KindFloat64Histogram {
+	c.waits[0].Name, c.ready[0].Name = "/sched/latencies:seconds", "/sched/goroutines/runnable:goroutines"
+	metrics.Read(c.waits[:])
+	if v := c.waits[0].Value; v.Kind() == metrics.KindFloat64Histogram {
 		if mean, some := c.mean(v.Float64Histogram()); some {
 			return mean >= crowdedFrom.Seconds()
 		}
 	}
-	v := c.samples[1].Value
+	metrics.Read(c.ready[:])
+	v := c.ready[0].Value
 	return v.Kind() == metrics.KindUint64 && v.Uint64() > uint64(runtime.GOMAXPROCS(0))
 }
 

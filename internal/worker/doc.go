@@ -20,7 +20,7 @@
 //   - With 1,024 slots instead of 256 the batches of no-op tasks are larger still: 1.4 times the rate at 0.75 of the processor time. The
 //     default stays, because real tasks wait for something and each running one costs memory and a connection.
 //   - After a commit of 32 ends or more the flusher rests for 8 ms, or until a transaction's worth of them waits (flush.go): a callback
-//     costs the database 17 to 18 µs instead of 20 that way. Ends that make room in a limit are not kept waiting: a limited queue of
+//     costs the database a tenth less that way. Ends that make room in a limit are not kept waiting: a limited queue of
 //     short tasks would stand still for most of the time.
 //   - A claim's runs do not all begin at once while processors are short (pool.go): 32 for each processor are fresh at a time, the others
 //     begin when one returns. All at once, some hundred requests were written before the first answer was read, each on a stack and a
@@ -33,7 +33,7 @@
 //     on between them, and with payloads read by encoding/json; about 80 without, 19 of them the receiver's (net/http), 17 the call's, 20
 //     the database's (an answer of ten bytes costs 4 of them over a no-op task), 4 of the request and its run. Bells of 64 instead of 16
 //     (with 1,024 slots) saved 7 %; claims of 125 or 250 instead of 500 and a larger GOGC changed less than the machine's noise;
-//     2,048 slots cost a fifth more, with twice the connections; 256 make about as many.
+//     2,048 slots cost a fifth more, with twice the connections; 256 make three quarters as many since runs begin in turn.
 //   - Deadlines, grace, zombies and the 200 ms of the live view are found by one goroutine that scans the slots when the
 //     earliest of these instants has come. A task that ends quickly pays nothing for them: no timer, no heap.
 //   - Contexts have no common parent: attaching and detaching a child of a shared context costs a lock and a map write.
