@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -79,5 +80,20 @@ func TestAKillEndsRunsThatWaitForTheirTurn(t *testing.T) {
 		if n, left := begun.Load(), len(r.e.Running()); n != 2 || left != 0 {
 			t.Errorf("%d handlers began, want the 2 that had; %d runs have not returned", n, left)
 		}
+	})
+}
+
+func TestAHandlerThatEndsItsGoroutineGivesItsTurnUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r, _, begun := startTight(t, func(context.Context) task.Result {
+			time.Sleep(freshFor/2 + time.Millisecond)
+			runtime.Goexit()
+			return task.Result{}
+		})
+		after(2 * time.Millisecond) // the first two have ended, and would not have grown old yet
+		if n := begun.Load(); n != 4 {
+			t.Errorf("%d handlers have begun, want 4", n)
+		}
+		r.stop()
 	})
 }
