@@ -22,16 +22,16 @@ import (
 
 // These tests prove the sentences of docs/schedules.md that they quote.
 
-// movedClock is the database's clock as it was three days ago, moved forward: whatever a test reaches is past by the
-// database's clock, so that tasks can be started.
+// movedClock stands still, three days before the test began by the database's clock, but for what it is moved forward: whatever a test
+// reaches is past by the database's clock, so that tasks can be started, and how long a test takes changes nothing.
 type movedClock struct {
-	base interface{ Now() int64 }
+	base int64
 	ms   atomic.Int64
 }
 
 const threeDays = 3 * 86_400_000
 
-func (c *movedClock) Now() int64 { return c.base.Now() - threeDays + c.ms.Load() }
+func (c *movedClock) Now() int64 { return c.base - threeDays + c.ms.Load() }
 
 // timed is the API over a real database, with a clock that a test moves.
 type timed struct {
@@ -45,7 +45,7 @@ func newTimed(t *testing.T, store *sqldb.Store) *timed {
 	if err := w.svc.Close(context.Background()); err != nil { // it has the other clock
 		t.Fatal(err)
 	}
-	c := &movedClock{base: store.Clock()}
+	c := &movedClock{base: store.Clock().Now()}
 	log := slog.New(slog.DiscardHandler)
 	w.svc = control.New(control.Options{Store: store, Ringer: w.bells, Clock: c, Signals: w.live, Checks: checks, Logger: log})
 	w.api = rest.New(rest.Options{Service: w.svc, Logger: log})
